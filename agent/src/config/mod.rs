@@ -1,0 +1,178 @@
+//! Settings: one TOML file, every key optional. [`Config`] is the validated form without options left to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which daemon interface to read (`mesh.daemon`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DaemonChoice {
+    /// Find out.
+    #[default]
+    Auto,
+    /// olsrd jsoninfo.
+    Jsoninfo,
+    /// olsrd txtinfo.
+    Txtinfo,
+    /// olsrd2 http plugin.
+    Olsrd2Http,
+    /// olsrd2 telnet plugin.
+    Olsrd2Telnet,
+    /// No mesh on this machine.
+    None,
+}
+
+/// `[vehicle]`: who this is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vehicle {
+    /// Name in the cluster; default the host name.
+    pub name: String,
+    /// Kind of vehicle, free text.
+    pub kind: String,
+}
+
+/// `[mesh]`: where the routing daemon is and how its numbers are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mesh {
+    /// Which interface.
+    pub daemon: DaemonChoice,
+    /// Where; `None` tries the daemons' default ports on loopback.
+    pub connect: Option<SocketAddr>,
+    /// Poll period, 1 s or more.
+    pub interval: Duration,
+    /// Deadline of one poll.
+    pub timeout: Duration,
+    /// File of olsrd's nameservice plugin, if names are wanted.
+    pub names_file: Option<PathBuf>,
+    /// Count no hop below 100.
+    pub cost_floor_per_hop: bool,
+    /// Bit rate in bit/s that counts as 100 where olsrd2 knows rates.
+    pub reference_rate: u64,
+    /// Addresses of vehicles by name, where the mesh does not tell them (`[mesh.vehicles]`).
+    pub vehicles: BTreeMap<String, Vec<IpAddr>>,
+    /// Treat every mesh node without a name as a vehicle named by its address.
+    pub unnamed_vehicles: bool,
+}
+
+/// `[hardware]`: what is read of this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hardware {
+    /// Read the hardware at all.
+    pub enabled: bool,
+    /// Period.
+    pub interval: Duration,
+    /// Deadline of one collector.
+    pub deadline: Duration,
+    /// Root of /proc and /sys, for containers and tests.
+    pub root: PathBuf,
+    /// Collectors that are not run.
+    pub disable: BTreeSet<String>,
+    /// Glob patterns of devices, mount points, interfaces and sensors to leave out, by collector.
+    pub exclude: BTreeMap<String, Vec<String>>,
+    /// If not empty, only these, by collector.
+    pub include: BTreeMap<String, Vec<String>>,
+}
+
+/// `[http]`: what others may read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http {
+    /// Where to listen; `None` for not at all.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[control]`: the Unix socket for commands on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Control {
+    /// Path; `None` for no socket.
+    pub path: Option<PathBuf>,
+}
+
+/// MQTT protocol version (`mqtt.protocol`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MqttProtocol {
+    /// 5, then 3.1.1 when the broker refuses it.
+    #[default]
+    Auto,
+    /// 5 only.
+    V5,
+    /// 3.1.1 only.
+    V311,
+}
+
+/// Form of telemetry payloads (`mqtt.format`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TelemetryFormat {
+    /// Batches of delta-coded columns.
+    #[default]
+    Compact,
+    /// One readable document per batch.
+    Json,
+}
+
+/// `[mqtt]`: the broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mqtt {
+    /// Host name or address; `None` for no MQTT.
+    pub host: Option<String>,
+    /// Port; default 1883, with TLS 8883.
+    pub port: u16,
+    /// Protocol version.
+    pub protocol: MqttProtocol,
+    /// Client identifier; default `outrider-` and the vehicle's name.
+    pub client_id: String,
+    /// First part of every topic, before `/` and the vehicle's name.
+    pub topic: String,
+    /// User name.
+    pub username: Option<String>,
+    /// File holding the password.
+    pub password_file: Option<PathBuf>,
+    /// Use TLS.
+    pub tls: bool,
+    /// PEM file of the authority that signed the broker's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of our certificate chain.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file of our private key.
+    pub key_file: Option<PathBuf>,
+    /// Keep-alive.
+    pub keep_alive: Duration,
+    /// Form of telemetry.
+    pub format: TelemetryFormat,
+    /// Period of telemetry samples.
+    pub sample: Duration,
+    /// Time one telemetry batch covers.
+    pub batch: Duration,
+    /// Memory for records that wait for the broker, in bytes.
+    pub queue_bytes: usize,
+    /// Records in flight without acknowledgement.
+    pub in_flight: usize,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// Most verbose level that is written.
+    pub level: tracing::Level,
+}
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[vehicle]`.
+    pub vehicle: Vehicle,
+    /// `[mesh]`.
+    pub mesh: Mesh,
+    /// `[links]`: freshness, warm-up, hysteresis.
+    pub links: crate::core::links::Policy,
+    /// `[hardware]`.
+    pub hardware: Hardware,
+    /// `[http]`.
+    pub http: Http,
+    /// `[control]`.
+    pub control: Control,
+    /// `[mqtt]`.
+    pub mqtt: Mqtt,
+    /// `[log]`.
+    pub log: Log,
+}

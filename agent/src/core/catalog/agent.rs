@@ -1,0 +1,1 @@
+//! Metrics of the agent itself: collectors, polls, MQTT, HTTP.

@@ -1,0 +1,1 @@
+//! Metrics of the vehicle hardware and operating system.

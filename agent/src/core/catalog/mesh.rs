@@ -1,0 +1,1 @@
+//! Metrics of the mesh: links, neighbours, network cost.

@@ -1,0 +1,3 @@
+//! Checks and release engineering of Outrider as commands.
+
+fn main() {}

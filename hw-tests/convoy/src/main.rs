@@ -1,0 +1,3 @@
+//! A convoy of real agents on loopback.
+
+fn main() {}

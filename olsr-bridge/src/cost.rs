@@ -1,0 +1,1 @@
+//! The network cost: one dimensionless, additive number for both daemons.
