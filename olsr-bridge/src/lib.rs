@@ -5,4 +5,5 @@
 //! This crate decides nothing over time: smoothing, freshness and hysteresis belong to its user.
 
 pub mod cost;
+pub mod failure;
 pub mod view;

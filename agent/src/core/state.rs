@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use olsr_bridge::failure::FailureClass;
 use olsr_bridge::view::MeshView;
 use serde::{Deserialize, Serialize};
 
@@ -25,28 +26,6 @@ pub struct Identity {
     pub boot_id: String,
 }
 
-/// Why a poll of the routing daemon gave no view (facts on each in the README of olsr-bridge).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PollFailure {
-    /// Nobody listens: the daemon is down or its plugin is not loaded.
-    Refused,
-    /// It did not answer in time.
-    Timeout,
-    /// It does not accept our address (403).
-    NotAllowed,
-    /// It does not know the request (404): plugin too old.
-    NotFound,
-    /// It is busy (408, 503, too many sessions).
-    Busy,
-    /// It answered something that no OLSR daemon says.
-    NotUnderstood,
-    /// The answer is larger than the limit.
-    TooLarge,
-    /// Anything else the operating system said.
-    Io,
-}
-
 /// What is known about the routing daemon.
 #[derive(Debug, Default)]
 pub struct MeshState {
@@ -59,11 +38,11 @@ pub struct MeshState {
     /// Successful polls.
     pub polls_ok: u64,
     /// Failed polls by cause.
-    pub polls_failed: BTreeMap<PollFailure, u64>,
+    pub polls_failed: BTreeMap<FailureClass, u64>,
     /// Restarts of the daemon that were noticed.
     pub daemon_restarts: u64,
     /// Why the latest poll failed, if it did, for a person.
-    pub error: Option<(PollFailure, String)>,
+    pub error: Option<(FailureClass, String)>,
 }
 
 /// What is known about one hardware collector.
