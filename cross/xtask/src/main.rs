@@ -1,3 +1,42 @@
-//! Checks and release engineering of Outrider as commands.
+//! Checks, measurements and release engineering of Outrider, as commands: `cargo xtask <command>`.
+//!
+//! Runs other programs and reads what they say; knows nothing of how the agent works inside.
 
-fn main() {}
+mod packages;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <command>
+
+Commands:
+  test   install what the tests need, then check formatting, lints, documentation,
+         dependencies and licences, and run every test
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let result = match arguments.next().as_deref() {
+        Some("test") => test::run_all(),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => {
+            if let Some(other) = other {
+                eprintln!("xtask: there is no command `{other}`");
+            }
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `cargo xtask test`: everything that must hold before a change lands. Goes on after a failed step, so that one run shows
+//! all that is wrong, and fails at the end.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::packages;
+use crate::steps::{each_line, run};
+
+/// Numbers from the test runner's closing lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Runs all checks and tests.
+pub fn run_all() -> Result<(), String> {
+    packages::ensure()?;
+    let mut failures: Vec<String> = Vec::new();
+    let mut note = |result: Result<(), String>| {
+        if let Err(message) = result {
+            failures.push(message);
+        }
+    };
+    note(run("formatting", &mut cargo(&["fmt", "--all", "--check"])));
+    note(run(
+        "lints",
+        &mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    ));
+    note(run(
+        "documentation",
+        cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    ));
+    note(dependencies());
+    let mut tally = Tally::default();
+    note(each_line(
+        "tests",
+        &mut cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
+        |line| {
+            println!("{line}");
+            tally.add(line);
+        },
+    ));
+    if tally.ignored > 0 {
+        failures.push(format!("{} tests are ignored; a test runs or is not there", tally.ignored));
+    }
+    if tally.passed == 0 {
+        failures.push("no test ran".to_owned());
+    }
+    for failure in &failures {
+        println!("FAILED: {failure}");
+    }
+    println!("outrider: {} passed, {} failed", tally.passed, tally.failed);
+    if failures.is_empty() { Ok(()) } else { Err(format!("{} steps failed", failures.len())) }
+}
+
+/// Licences, bans and sources always; advisories when their database can be had, and it is said when it can't.
+fn dependencies() -> Result<(), String> {
+    let deny = packages::cargo_deny(&Path::new("target").join("tools"))?;
+    let check = |what: &[&str]| {
+        let mut command = Command::new(&deny);
+        command.args(["--workspace", "check", "--hide-inclusion-graph"]).args(what);
+        command
+    };
+    run("licences, bans, sources", &mut check(&["licenses", "bans", "sources"]))?;
+    let mut fetched = Command::new(&deny);
+    fetched.args(["fetch", "db"]);
+    match run("advisory database", &mut fetched) {
+        Ok(()) => run("advisories", check(&["advisories"]).arg("--disable-fetch")),
+        Err(_) => {
+            println!(
+                "NOT CHECKED: advisories. Their database could not be fetched from here; licences, bans and sources \
+                 were checked. With access to it, the same command checks advisories too."
+            );
+            Ok(())
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one line of the test runner's output, if it is a closing line.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
+        for part in rest.split(['.', ';']) {
+            let mut words = part.split_whitespace();
+            let (Some(number), Some(what)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A cargo command; the very cargo that runs this program, when it says which.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn closing_lines_are_added_up() {
+        let mut tally = Tally::default();
+        tally.add("running 3 tests");
+        tally.add("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s");
+        tally.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s");
+        assert_eq!(tally, Tally { passed: 7, failed: 2, ignored: 1 });
+    }
+}
