@@ -85,3 +85,10 @@ impl Links {
         self.vehicles.get(name)
     }
 }
+
+impl FromIterator<(String, Vehicle)> for Links {
+    /// Vehicles as given, without any history: for rendering what is already known.
+    fn from_iter<I: IntoIterator<Item = (String, Vehicle)>>(vehicles: I) -> Links {
+        Links { vehicles: vehicles.into_iter().collect() }
+    }
+}

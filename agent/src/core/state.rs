@@ -29,6 +29,10 @@ pub struct Identity {
 /// What is known about the routing daemon.
 #[derive(Debug, Default)]
 pub struct MeshState {
+    /// A routing daemon is to be read.
+    pub configured: bool,
+    /// Period of the polls in milliseconds.
+    pub interval_ms: u64,
     /// The latest view.
     pub view: Option<Arc<MeshView>>,
     /// When it was read.
@@ -89,6 +93,28 @@ pub struct MqttState {
     pub dropped: BTreeMap<String, u64>,
     /// Payload bytes handed to the connection.
     pub sent_bytes: u64,
+}
+
+/// What the HTTP server did since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpState {
+    /// Answers by route (`other` for unknown paths) and status code.
+    pub requests: BTreeMap<(&'static str, u16), u64>,
+    /// Connections and requests turned away before a route was known, by cause.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Connections open now.
+    pub connections: u64,
+    /// Live streams open now.
+    pub streams: u64,
+}
+
+/// What became of requests to read the configuration again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadState {
+    /// Reloads that were taken over.
+    pub ok: u64,
+    /// Reloads that were refused; the old configuration stayed.
+    pub failed: u64,
 }
 
 /// How much an event matters.
@@ -185,6 +211,10 @@ pub struct State {
     pub hardware: Store,
     /// The MQTT connection.
     pub mqtt: MqttState,
+    /// The HTTP server.
+    pub http: HttpState,
+    /// Reloads of the configuration.
+    pub reloads: ReloadState,
     /// What happened.
     pub events: EventLog,
 }
