@@ -50,15 +50,16 @@ pub enum LinkMetric {
     NotMeaningful,
 }
 
-/// The daemon that answered, and this run of it.
+/// The daemon that answered, and this run of it. Its fields stand at the top level of a serialised view.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Daemon {
     /// Which daemon.
+    #[serde(rename = "daemon")]
     pub kind: DaemonKind,
-    /// Which of its interfaces was read.
-    pub protocol: Protocol,
     /// Version text as the daemon gives it.
     pub version: Option<String>,
+    /// Which of its interfaces was read.
+    pub protocol: Protocol,
     /// Process id (olsrd 0.9 and later). Another pid is another run of the daemon.
     pub pid: Option<u32>,
     /// Time since the daemon started, in milliseconds. olsrd's wraps after 49.7 days.
@@ -297,6 +298,19 @@ pub struct Route {
     pub node: Option<IpAddr>,
     /// Identity of the node before the destination (olsrd2 `route_lasthop`).
     pub last_hop: Option<IpAddr>,
+    /// The destination is a link-local address (fe80::/10, 169.254.0.0/16): reachable from its own links only, so it
+    /// is shown but no work may be scheduled on it.
+    #[serde(default)]
+    pub link_local: bool,
+}
+
+/// Whether `address` means something only on its own link.
+#[must_use]
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 /// A network announced into the mesh (HNA in OLSRv1, attached network in OLSRv2).
@@ -395,6 +409,7 @@ pub struct PartAge {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeshView {
     /// The daemon.
+    #[serde(flatten)]
     pub daemon: Daemon,
     /// Own identities: main address (olsrd) or originator of each family (olsrd2). Empty when not told.
     pub own: Vec<IpAddr>,
