@@ -1,8 +1,12 @@
 //! Decides what the vehicle knows, says and does. Pure: no async runtime, file, socket, clock or random source is named
 //! here (`tests/rules.rs` reads these sources and fails when one is). `now` is an argument, effects are return values.
 
+pub mod backoff;
 pub mod catalog;
+pub mod delivery;
 pub mod links;
+pub mod outbox;
+pub mod presence;
 pub mod sample;
 pub mod state;
 pub mod time;
