@@ -4,9 +4,14 @@
 pub mod backoff;
 pub mod catalog;
 pub mod delivery;
+pub mod exposition;
+pub mod gauges;
+pub mod graph;
+pub mod health;
 pub mod links;
 pub mod outbox;
 pub mod presence;
 pub mod sample;
 pub mod state;
+pub mod status;
 pub mod time;

@@ -32,6 +32,46 @@ pub struct Metric {
     pub telemetry: bool,
 }
 
+impl Metric {
+    /// A gauge kept to whole units and not sent as telemetry.
+    #[must_use]
+    pub const fn gauge(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Metric {
+        Metric { name, help, kind: Kind::Gauge, labels, resolution: 0, telemetry: false }
+    }
+
+    /// A counter kept to whole units and not sent as telemetry.
+    #[must_use]
+    pub const fn counter(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Metric {
+        Metric { name, help, kind: Kind::Counter, labels, resolution: 0, telemetry: false }
+    }
+
+    /// A fact told by labels, not sent as telemetry.
+    #[must_use]
+    pub const fn info(
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Metric {
+        Metric { name, help, kind: Kind::Info, labels, resolution: 0, telemetry: false }
+    }
+
+    /// The same metric, sent as telemetry at a resolution of ten to the power of `resolution`.
+    #[must_use]
+    pub const fn in_telemetry(mut self, resolution: i8) -> Metric {
+        self.resolution = resolution;
+        self.telemetry = true;
+        self
+    }
+}
+
 /// Values of a metric's labels, in the order of [`Metric::labels`].
 pub type Labels = Box<[Box<str>]>;
 

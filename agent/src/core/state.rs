@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use olsr_bridge::failure::FailureClass;
 use olsr_bridge::view::MeshView;
@@ -87,6 +88,8 @@ pub struct MqttState {
     pub queued: u64,
     /// Bytes of records waiting or in flight.
     pub queued_bytes: u64,
+    /// When the oldest record that waits or is in flight was queued, milliseconds since boot.
+    pub oldest_ms: Option<u64>,
     /// Records acknowledged by the broker.
     pub acknowledged: u64,
     /// Records dropped, by cause.
@@ -217,4 +220,26 @@ pub struct State {
     pub reloads: ReloadState,
     /// What happened.
     pub events: EventLog,
+}
+
+/// Polls that may fail in a row before the view counts as stale: one lost answer is normal on a busy board.
+const VIEW_STALE_INTERVALS: u64 = 3;
+
+/// No view younger than this is stale, however short the interval: olsrd itself answers from a cache of 1 s.
+const VIEW_STALE_MS_MIN: u64 = 3_000;
+
+impl State {
+    /// Age of the latest view of the mesh, `None` when there never was one.
+    #[must_use]
+    pub fn view_age(&self) -> Option<Duration> {
+        self.mesh.view_at.map(|at| self.now.mono.since(at))
+    }
+
+    /// Whether the view is missing, or older than a few intervals.
+    #[must_use]
+    pub fn mesh_stale(&self) -> bool {
+        let limit_ms =
+            self.mesh.interval_ms.saturating_mul(VIEW_STALE_INTERVALS).max(VIEW_STALE_MS_MIN);
+        self.view_age().is_none_or(|age| age > Duration::from_millis(limit_ms))
+    }
 }

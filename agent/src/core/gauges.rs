@@ -1,0 +1,227 @@
+//! Chooses from all hardware samples the few values that tell at a glance how a vehicle does.
+//!
+//! Everything else is in the metrics. A value that was not measured is left out, never shown as zero.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::sample::{Sample, Store};
+
+/// Gauges of one kind, such as filesystems; a vehicle with more shows the worst of them.
+pub const SAME_KIND_MAX: usize = 4;
+
+/// What a value is measured in, which decides how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// 0..=1, written as percent.
+    Ratio,
+    /// Degrees Celsius.
+    Celsius,
+    /// Signal strength in dBm.
+    Dbm,
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+}
+
+/// One value for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Gauge {
+    /// Fixed word for programs.
+    pub id: Cow<'static, str>,
+    /// What it is, for people.
+    pub label: Cow<'static, str>,
+    /// Which one, where there are several: a mount point, a sensor, an interface. Else empty.
+    pub subject: String,
+    /// The value.
+    pub value: f64,
+    /// Its unit.
+    pub unit: Unit,
+    /// At this value and beyond an operator should look.
+    pub warn: Option<f64>,
+    /// Beyond means below.
+    pub low_is_bad: bool,
+}
+
+/// How one kind of gauge is read, shown and judged.
+struct Rule {
+    id: &'static str,
+    label: &'static str,
+    from: From,
+    unit: Unit,
+    warn: Option<f64>,
+    low_is_bad: bool,
+    /// How many are shown, worst first.
+    shown_max: usize,
+}
+
+/// Where the value comes from; metrics are named as in [`crate::core::catalog::hardware`].
+enum From {
+    /// As measured; several metrics are one kind.
+    Plain(&'static [&'static str]),
+    /// 1 - free / size of the samples with the same first label.
+    Used { free: &'static str, size: &'static str },
+}
+
+/// Battery cells and most flash are specified to 85 °C, and boards begin to throttle there.
+const HOT_CELSIUS: f64 = 85.0;
+
+/// Below this an 802.11 receiver leaves all but the slowest rates (receiver sensitivity, IEEE 802.11-2020 table 17-18).
+const WEAK_DBM: f64 = -82.0;
+
+const RULES: [Rule; 9] = [
+    Rule {
+        id: "cpu",
+        label: "CPU",
+        from: From::Plain(&["outrider_cpu_utilization_ratio"]),
+        unit: Unit::Ratio,
+        warn: Some(0.9),
+        low_is_bad: false,
+        shown_max: 1,
+    },
+    Rule {
+        id: "memory",
+        label: "Memory",
+        from: From::Used {
+            free: "outrider_memory_available_bytes",
+            size: "outrider_memory_size_bytes",
+        },
+        unit: Unit::Ratio,
+        warn: Some(0.9),
+        low_is_bad: false,
+        shown_max: 1,
+    },
+    Rule {
+        id: "temperature",
+        label: "Hottest",
+        from: From::Plain(&[
+            "outrider_thermal_zone_celsius",
+            "outrider_hwmon_temperature_celsius",
+            "outrider_power_supply_temperature_celsius",
+        ]),
+        unit: Unit::Celsius,
+        warn: Some(HOT_CELSIUS),
+        low_is_bad: false,
+        shown_max: 1,
+    },
+    Rule {
+        id: "battery",
+        label: "Battery",
+        from: From::Plain(&["outrider_battery_capacity_ratio"]),
+        unit: Unit::Ratio,
+        warn: Some(0.2),
+        low_is_bad: true,
+        shown_max: SAME_KIND_MAX,
+    },
+    Rule {
+        id: "disk",
+        label: "Disk",
+        from: From::Used {
+            free: "outrider_filesystem_available_bytes",
+            size: "outrider_filesystem_size_bytes",
+        },
+        unit: Unit::Ratio,
+        warn: Some(0.9),
+        low_is_bad: false,
+        shown_max: SAME_KIND_MAX,
+    },
+    Rule {
+        id: "flash-life",
+        label: "Flash life used",
+        from: From::Plain(&["outrider_block_life_used_ratio"]),
+        unit: Unit::Ratio,
+        warn: Some(0.8),
+        low_is_bad: false,
+        shown_max: SAME_KIND_MAX,
+    },
+    Rule {
+        id: "wifi",
+        label: "Wi-Fi signal",
+        from: From::Plain(&["outrider_wifi_signal_dbm"]),
+        unit: Unit::Dbm,
+        warn: Some(WEAK_DBM),
+        low_is_bad: true,
+        shown_max: SAME_KIND_MAX,
+    },
+    Rule {
+        id: "agent-memory",
+        label: "Agent memory",
+        from: From::Plain(&["outrider_process_resident_bytes"]),
+        unit: Unit::Bytes,
+        warn: None,
+        low_is_bad: false,
+        shown_max: 1,
+    },
+    Rule {
+        id: "uptime",
+        label: "Vehicle uptime",
+        from: From::Plain(&["outrider_uptime_seconds"]),
+        unit: Unit::Seconds,
+        warn: None,
+        low_is_bad: false,
+        shown_max: 1,
+    },
+];
+
+/// The gauges of what was measured, in a fixed order of kinds, the worst of a kind first.
+#[must_use]
+pub fn of(hardware: &Store) -> Vec<Gauge> {
+    let families = hardware.families();
+    RULES.iter().flat_map(|rule| gauges(rule, &families)).collect()
+}
+
+type Families<'a> = BTreeMap<&'static str, Vec<&'a Sample>>;
+
+fn gauges(rule: &Rule, families: &Families<'_>) -> Vec<Gauge> {
+    let mut values: Vec<(String, f64)> = match &rule.from {
+        From::Plain(metrics) => metrics
+            .iter()
+            .flat_map(|metric| samples(families, metric))
+            .map(|sample| (subject(sample), sample.value))
+            .collect(),
+        From::Used { free, size } => used(samples(families, free), samples(families, size)),
+    };
+    values.retain(|(_, value)| value.is_finite());
+    values.sort_by(
+        |(_, one), (_, other)| {
+            if rule.low_is_bad { one.total_cmp(other) } else { other.total_cmp(one) }
+        },
+    );
+    values.truncate(rule.shown_max);
+    values
+        .into_iter()
+        .map(|(subject, value)| Gauge {
+            id: Cow::Borrowed(rule.id),
+            label: Cow::Borrowed(rule.label),
+            subject,
+            value,
+            unit: rule.unit,
+            warn: rule.warn,
+            low_is_bad: rule.low_is_bad,
+        })
+        .collect()
+}
+
+fn samples<'a>(families: &'a Families<'_>, metric: &str) -> &'a [&'a Sample] {
+    families.get(metric).map_or(&[], Vec::as_slice)
+}
+
+fn used(free: &[&Sample], size: &[&Sample]) -> Vec<(String, f64)> {
+    free.iter()
+        .filter_map(|free| {
+            let size = size.iter().find(|size| size.labels.first() == free.labels.first())?;
+            (size.value > 0.0).then(|| (subject(free), 1.0 - free.value / size.value))
+        })
+        .collect()
+}
+
+/// All labels that say something, most telling last as sensors name themselves.
+fn subject(sample: &Sample) -> String {
+    let labels: Vec<&str> =
+        sample.labels.iter().map(AsRef::as_ref).filter(|label| !label.is_empty()).collect();
+    labels.join(" ")
+}
