@@ -4,6 +4,10 @@
 //! Parsers are pure and never fail as a whole: they return what they understood and complaints about the rest.
 //! This crate decides nothing over time: smoothing, freshness and hysteresis belong to its user.
 
+pub mod build;
 pub mod cost;
 pub mod failure;
+mod identity;
+pub mod json;
+pub mod number;
 pub mod view;

@@ -1,1 +1,0 @@
-//! The network cost: one dimensionless, additive number for both daemons.
