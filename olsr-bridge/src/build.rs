@@ -178,6 +178,12 @@ impl Builder {
         self.pid
     }
 
+    /// Time since the daemon started in milliseconds, where it was read.
+    #[must_use]
+    pub fn known_uptime_ms(&self) -> Option<u64> {
+        self.uptime_ms
+    }
+
     /// Time since the daemon started, in milliseconds.
     pub fn uptime_ms(&mut self, uptime_ms: u64) {
         self.uptime_ms = Some(uptime_ms);

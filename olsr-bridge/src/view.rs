@@ -111,6 +111,9 @@ pub struct Link {
     pub metric_in_raw: Option<u32>,
     /// olsrd2's raw outgoing link metric (1..=16776960), `None` for olsrd or infinite.
     pub metric_out_raw: Option<u32>,
+    /// Bit rate at which the neighbour's packets arrive, in bit/s, where olsrd2 knows one.
+    #[serde(default)]
+    pub rate_in_bps: Option<u64>,
     /// Time since the last HELLO that confirmed the link, in milliseconds (validity time minus `symmetryTime`).
     pub hello_age_ms: Option<u32>,
     /// The neighbour's HELLO interval in milliseconds.

@@ -78,6 +78,7 @@ fn link(remote: &str, hello_age_ms: u32) -> Link {
         quality_out: Some(1.0),
         metric_in_raw: None,
         metric_out_raw: None,
+        rate_in_bps: None,
         hello_age_ms: Some(hello_age_ms),
         hello_interval_ms: Some(2_000),
         hello_validity_ms: Some(20_000),
