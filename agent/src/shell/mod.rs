@@ -1,2 +1,3 @@
 //! All side effects: one current-thread loop that merges every source into one event enum, feeds [`crate::core`] and
 //! performs the effects it returns. Nothing is decided here.
+pub mod http;

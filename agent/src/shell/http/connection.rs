@@ -1,0 +1,253 @@
+//! Accepts connections and keeps each of them within its limits.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep};
+
+use super::bind::ControlSocket;
+use super::route::{Origin, respond};
+use super::{HEADER_BYTES_MAX, HEADER_FIELDS_MAX, Shared};
+
+/// Pause following a failed accept: descriptors or memory have run out, and asking again at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Buffer of one connection; hyper's smallest is 8 KiB, and the header limit must fit.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Time a connection has to finish its answer when its life is over.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Sent to those for whom there is no room.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 10\r\n\
+    content-type: application/json\r\ncontent-length: 35\r\n\r\n{\"error\": \"too many connections\"}\r\n";
+
+/// Serves the TCP listener until dropped.
+pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
+    let mut room = Room::default();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    // An IPv4 client of an IPv6 socket is the same client.
+                    let from = from.ip().to_canonical();
+                    if let Some(cause) = room.refusal(from, &shared) {
+                        shared.refused(cause);
+                        let _ = stream.try_write(FULL);
+                        continue;
+                    }
+                    // The answer is one piece; waiting for more to send would only delay it. Failing is harmless.
+                    let _ = stream.set_nodelay(true);
+                    room.enter(from, &shared, serve_one(stream, Origin::Tcp, Arc::clone(&shared)));
+                }
+                Err(error) => accept_failed(&error, &shared).await,
+            },
+            () = room.leave(&shared) => {}
+        }
+    }
+}
+
+/// Serves the control socket until dropped.
+pub(super) async fn accept_control(socket: ControlSocket, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = socket.listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() >= shared.limits.control_connections_max => {
+                    shared.refused("control-connections");
+                    let _ = stream.try_write(FULL);
+                }
+                Ok((stream, _)) => {
+                    connections.spawn(serve_one(stream, Origin::Control, Arc::clone(&shared)));
+                }
+                Err(error) => accept_failed(&error, &shared).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn accept_failed(error: &io::Error, shared: &Shared) {
+    shared.refused("accept");
+    tracing::debug!(%error, "accepting an HTTP connection failed");
+    sleep(ACCEPT_PAUSE).await;
+}
+
+/// Open TCP connections, counted by where they come from.
+#[derive(Default)]
+struct Room {
+    connections: JoinSet<IpAddr>,
+    by_address: BTreeMap<IpAddr, usize>,
+}
+
+impl Room {
+    fn refusal(&self, from: IpAddr, shared: &Shared) -> Option<&'static str> {
+        let limits = &shared.limits;
+        let of_address = self.by_address.get(&from).copied().unwrap_or(0);
+        if self.connections.len() >= limits.connections_max {
+            Some("connections")
+        } else if of_address >= limits.connections_per_address_max {
+            Some("connections-of-address")
+        } else {
+            None
+        }
+    }
+
+    fn enter(
+        &mut self,
+        from: IpAddr,
+        shared: &Shared,
+        serving: impl Future<Output = ()> + Send + 'static,
+    ) {
+        *self.by_address.entry(from).or_default() += 1;
+        shared.state().connections += 1;
+        self.connections.spawn(async move {
+            serving.await;
+            from
+        });
+    }
+
+    /// Waits for one to go; for ever when there is none.
+    async fn leave(&mut self, shared: &Shared) {
+        let Some(ended) = self.connections.join_next().await else {
+            return std::future::pending().await;
+        };
+        let mut state = shared.state();
+        state.connections = state.connections.saturating_sub(1);
+        // Only a panic inside hyper ends a connection without its address; the place is then given back by the total.
+        let Ok(from) = ended else { return };
+        if let Some(count) = self.by_address.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&from);
+            }
+        }
+    }
+}
+
+/// Serves one connection for at most its life, longer only while it streams.
+async fn serve_one<S>(stream: S, origin: Origin, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = shared.limits.clone();
+    let streaming = Arc::new(AtomicBool::new(false));
+    let service = {
+        let streaming = Arc::clone(&streaming);
+        service_fn(move |request| {
+            respond(request, origin, Arc::clone(&shared), Arc::clone(&streaming))
+        })
+    };
+    let io = TokioIo::new(Watched::new(stream, limits.write_stall_max));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_within)
+            .max_headers(HEADER_FIELDS_MAX)
+            .max_header_size(HEADER_BYTES_MAX)
+            .max_buf_size(BUFFER_BYTES)
+            .auto_date_header(false)
+            .serve_connection(io, service)
+    );
+    loop {
+        tokio::select! {
+            // What went wrong on the way is the client's affair; refusals are counted where they happen.
+            _ = connection.as_mut() => return,
+            () = sleep(limits.life_max) => {
+                if !streaming.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(FAREWELL, connection).await;
+}
+
+/// A stream whose writes must make progress: one that is not read from for too long fails.
+struct Watched<S> {
+    stream: S,
+    stall_max: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: Unpin> Watched<S> {
+    fn new(stream: S, stall_max: Duration) -> Watched<S> {
+        Watched { stream, stall_max, stalled: None }
+    }
+
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if progress.is_ready() {
+            self.stalled = None;
+            return progress;
+        }
+        let stall_max = self.stall_max;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall_max)));
+        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let progress = Pin::new(&mut this.stream).poll_write(context, bytes);
+        this.watch(context, progress)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let progress = Pin::new(&mut this.stream).poll_flush(context);
+        this.watch(context, progress)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let progress = Pin::new(&mut this.stream).poll_shutdown(context);
+        this.watch(context, progress)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let progress = Pin::new(&mut this.stream).poll_write_vectored(context, pieces);
+        this.watch(context, progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,261 @@
+//! Answers people, scrapers and the command line over HTTP/1.1: a TCP listener that only shows, and a Unix control
+//! socket that also takes commands.
+//!
+//! Nothing is measured or decided here. Each request for data becomes one [`Request`] to the main loop over a bounded
+//! channel, and the loop answers it with [`answer`]; the page's files never leave this module. Every connection is
+//! bounded in number, header size, time to ask, time to take the answer and total life ([`Limits`]), so that a slow or
+//! hostile client costs its own connection and nothing else. No request carries a body, none is answered compressed, and
+//! nothing that changes anything is reachable over TCP.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `/` , `/style.css`, `/page.js` | the status page |
+//! | `/metrics` | Prometheus text, or OpenMetrics when the client prefers it |
+//! | `/v1/status` | [`crate::core::status::Status`] as JSON |
+//! | `/v1/mesh` | the latest [`olsr_bridge::view::MeshView`] as JSON, its age in the header `outrider-view-age-ms` |
+//! | `/v1/stream` | server-sent events: `status` with the status document, at most one each second |
+//! | `/healthz`, `/readyz` | 200 or 503, [`crate::core::health::Health`] as JSON |
+//! | `POST /v1/reload` | control socket only: read the configuration again |
+//!
+//! Errors are JSON: `{"error": "..."}`.
+
+mod bind;
+mod connection;
+mod host;
+mod route;
+mod stream;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::core::exposition::{self, Format};
+use crate::core::health;
+use crate::core::state::{HttpState, State};
+use crate::core::status;
+
+pub use bind::{BindError, ControlSocket, bind_control, bind_tcp};
+pub use stream::Hub;
+
+/// Requests waiting for the main loop. It answers each within milliseconds, so more waiting means that it is stuck.
+const REQUESTS_WAITING_MAX: usize = 16;
+
+/// What a client may take. The defaults are for production; tests shorten the times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// TCP connections at once. Each may hold its buffer of 16 KiB and one answer of some 100 KiB.
+    pub connections_max: usize,
+    /// TCP connections at once from one address, so that one client cannot take all. A browser opens up to six.
+    pub connections_per_address_max: usize,
+    /// Connections at once on the control socket, counted on their own: the operator on the vehicle always gets in.
+    pub control_connections_max: usize,
+    /// Live streams at once. Each receives the whole status document every second.
+    pub streams_max: usize,
+    /// Time for a request's header to arrive, and for the next request on an idle connection.
+    pub header_within: Duration,
+    /// Time a write may make no progress.
+    pub write_stall_max: Duration,
+    /// Life of a connection that streams nothing.
+    pub life_max: Duration,
+    /// Time the main loop has for an answer.
+    pub answer_within: Duration,
+    /// Time between signs of life on a stream without events.
+    pub heartbeat: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections_max: 48,
+            connections_per_address_max: 16,
+            control_connections_max: 16,
+            streams_max: 8,
+            header_within: Duration::from_secs(10),
+            write_stall_max: Duration::from_secs(20),
+            life_max: Duration::from_secs(120),
+            answer_within: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Bytes of a request's line and header fields; browsers stay below 2 KiB.
+const HEADER_BYTES_MAX: usize = 8 * 1024;
+
+/// Header fields of a request; browsers send about 20.
+const HEADER_FIELDS_MAX: usize = 64;
+
+/// What a client wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// All metrics.
+    Metrics(Format),
+    /// The status document.
+    Status,
+    /// The latest view of the mesh.
+    Mesh,
+    /// Whether data moves.
+    Health,
+    /// Whether the first data has arrived.
+    Ready,
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// To be answered with [`answer`].
+    Read(Read),
+    /// Read the configuration again and say what was taken over. Only ever comes from the control socket.
+    Reload,
+}
+
+/// One question to the main loop.
+#[derive(Debug)]
+pub struct Request {
+    /// What is wanted.
+    pub query: Query,
+    /// Where the answer goes. A dropped sender is answered with 503; a client that has left makes sending fail, which
+    /// is nothing to worry about.
+    pub reply: oneshot::Sender<Answer>,
+}
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status code.
+    pub code: u16,
+    /// Media type.
+    pub content_type: &'static str,
+    /// Content.
+    pub body: Bytes,
+    /// Age of the view of the mesh in milliseconds, for the answers that are nothing but a view.
+    pub view_age_ms: Option<u64>,
+}
+
+const JSON: &str = "application/json";
+
+impl Answer {
+    /// A JSON document.
+    #[must_use]
+    pub fn json(code: u16, document: &impl Serialize) -> Answer {
+        match serde_json::to_vec(document) {
+            Ok(body) => Answer { code, content_type: JSON, body: body.into(), view_age_ms: None },
+            Err(error) => Answer::error(500, &format!("cannot write the document: {error}")),
+        }
+    }
+
+    /// An error for a person.
+    #[must_use]
+    pub fn error(code: u16, text: &str) -> Answer {
+        let body = serde_json::json!({ "error": text }).to_string() + "\n";
+        Answer { code, content_type: JSON, body: body.into(), view_age_ms: None }
+    }
+}
+
+/// Answers what can be answered from the state alone.
+#[must_use]
+pub fn answer(state: &State, read: Read) -> Answer {
+    match read {
+        Read::Metrics(format) => Answer {
+            code: 200,
+            content_type: format.content_type(),
+            body: exposition::render(state, format).into(),
+            view_age_ms: None,
+        },
+        Read::Status => Answer::json(200, &status::document(state)),
+        Read::Mesh => mesh(state),
+        Read::Health => {
+            let health = health::judge(state);
+            Answer::json(if health.healthy { 200 } else { 503 }, &health)
+        }
+        Read::Ready => {
+            let health = health::judge(state);
+            Answer::json(if health.ready { 200 } else { 503 }, &health)
+        }
+    }
+}
+
+fn mesh(state: &State) -> Answer {
+    let Some(view) = &state.mesh.view else {
+        let cause = match &state.mesh.error {
+            Some((_, text)) => text.as_str(),
+            None if state.mesh.configured => "the routing daemon has not been read yet",
+            None => "no routing daemon is configured",
+        };
+        return Answer::error(503, &format!("no view of the mesh: {cause}"));
+    };
+    let mut answer = Answer::json(200, view.as_ref());
+    answer.view_age_ms =
+        state.view_age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    answer
+}
+
+/// The running server. Dropping it closes every connection and removes the control socket's file.
+#[derive(Debug)]
+pub struct Server {
+    /// Questions for the main loop.
+    pub requests: mpsc::Receiver<Request>,
+    /// The live streams, to be fed by the main loop.
+    pub hub: Hub,
+    shared: Arc<Shared>,
+    _accepting: JoinSet<()>,
+}
+
+impl Server {
+    /// Counters for the metrics.
+    #[must_use]
+    pub fn state(&self) -> HttpState {
+        let mut state = self.shared.state().clone();
+        state.streams = self.hub.streams() as u64;
+        state
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    limits: Limits,
+    requests: mpsc::Sender<Request>,
+    hub: Hub,
+    state: Mutex<HttpState>,
+}
+
+impl Shared {
+    /// The counters. They are valid after any interrupted change, so poison means nothing.
+    fn state(&self) -> MutexGuard<'_, HttpState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self, cause: &'static str) {
+        *self.state().refused.entry(cause).or_default() += 1;
+    }
+}
+
+/// Starts serving what was bound; needs a running tokio runtime. Both may be missing, and then nobody ever asks.
+#[must_use]
+pub fn serve(
+    tcp: Option<tokio::net::TcpListener>,
+    control: Option<ControlSocket>,
+    limits: Limits,
+) -> Server {
+    let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
+    let hub = Hub::new(limits.streams_max);
+    let shared = Arc::new(Shared {
+        limits,
+        requests: sender,
+        hub: hub.clone(),
+        state: Mutex::new(HttpState::default()),
+    });
+    let mut accepting = JoinSet::new();
+    if let Some(listener) = tcp {
+        accepting.spawn(connection::accept_tcp(listener, Arc::clone(&shared)));
+    }
+    if let Some(socket) = control {
+        accepting.spawn(connection::accept_control(socket, Arc::clone(&shared)));
+    }
+    Server { requests, hub, shared, _accepting: accepting }
+}

@@ -1,0 +1,318 @@
+//! From one HTTP request to one response: who may ask for what, and what goes around the answer.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+
+use super::host::is_private;
+use super::{Answer, Query, Read, Request, Shared, stream};
+use crate::core::exposition::Format;
+
+const INDEX: &[u8] = include_bytes!("../page/index.html");
+const STYLE: &[u8] = include_bytes!("../page/style.css");
+const SCRIPT: &[u8] = include_bytes!("../page/page.js");
+
+/// The page loads its own two files, talks to its own server, and does nothing else, whatever a name contains.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Where a connection comes from, which decides what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Anybody: only shows.
+    Tcp,
+    /// The Unix socket: also takes commands.
+    Control,
+}
+
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    File(&'static str, &'static [u8]),
+    Read(Read),
+    Stream,
+    Reload,
+}
+
+const PAGE: Target = Target::File("text/html; charset=utf-8", INDEX);
+
+/// Exact paths only: there is no file system behind them that a path could wander through.
+fn target(path: &str, accept: &str) -> Option<(&'static str, Target)> {
+    Some(match path {
+        "/" => ("/", PAGE),
+        "/style.css" => ("/style.css", Target::File("text/css; charset=utf-8", STYLE)),
+        "/page.js" => ("/page.js", Target::File("text/javascript; charset=utf-8", SCRIPT)),
+        "/metrics" => ("/metrics", Target::Read(Read::Metrics(Format::negotiate(accept)))),
+        "/v1/status" => ("/v1/status", Target::Read(Read::Status)),
+        "/v1/mesh" => ("/v1/mesh", Target::Read(Read::Mesh)),
+        "/v1/stream" => ("/v1/stream", Target::Stream),
+        "/v1/reload" => ("/v1/reload", Target::Reload),
+        "/healthz" => ("/healthz", Target::Read(Read::Health)),
+        "/readyz" => ("/readyz", Target::Read(Read::Ready)),
+        _ => return None,
+    })
+}
+
+type Response = hyper::Response<Body>;
+
+/// Answers one request. `streaming` is set for as long as the answer is a live stream.
+pub(super) async fn respond(
+    request: hyper::Request<Incoming>,
+    origin: Origin,
+    shared: Arc<Shared>,
+    streaming: Arc<AtomicBool>,
+) -> Result<Response, Infallible> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let known = target(request.uri().path(), accept.unwrap_or(""));
+    let response = match refusal(&request, origin, known.map(|(_, target)| target)) {
+        Some(refusal) => {
+            shared.refused(refusal.cause);
+            let mut response = plain(Answer::error(refusal.code, refusal.text));
+            if let Some(allow) = refusal.allow {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            response
+        }
+        None => match known {
+            Some((_, target)) => act(target, &shared, streaming).await,
+            None => plain(Answer::error(404, "no such page; the status page is at /")),
+        },
+    };
+    let route = known.map_or("other", |(route, _)| route);
+    *shared.state().requests.entry((route, response.status().as_u16())).or_default() += 1;
+    Ok(guarded(response))
+}
+
+/// Why a request is not even looked at.
+struct Refusal {
+    /// For the counter.
+    cause: &'static str,
+    code: u16,
+    text: &'static str,
+    /// Methods that are answered here (RFC 9110 section 15.5.6).
+    allow: Option<&'static str>,
+}
+
+impl Refusal {
+    fn new(cause: &'static str, code: u16, text: &'static str) -> Refusal {
+        Refusal { cause, code, text, allow: None }
+    }
+}
+
+fn refusal(
+    request: &hyper::Request<Incoming>,
+    origin: Origin,
+    target: Option<Target>,
+) -> Option<Refusal> {
+    if origin == Origin::Tcp
+        && let Some(refusal) = foreign(request, target)
+    {
+        return Some(refusal);
+    }
+    if !request.body().is_end_stream() {
+        return Some(Refusal::new("body", 413, "requests here have no body"));
+    }
+    if target == Some(Target::Reload) {
+        return refused_change(request.method(), origin);
+    }
+    let reads = [Method::GET, Method::HEAD].contains(request.method());
+    (!reads).then(|| Refusal {
+        allow: Some("GET, HEAD"),
+        ..Refusal::new("method", 405, "only GET and HEAD are answered here")
+    })
+}
+
+fn refused_change(method: &Method, origin: Origin) -> Option<Refusal> {
+    match origin {
+        Origin::Tcp => Some(Refusal::new(
+            "change-over-tcp",
+            403,
+            "changes are only accepted on the control socket of this vehicle",
+        )),
+        Origin::Control => (method != Method::POST).then(|| Refusal {
+            allow: Some("POST"),
+            ..Refusal::new("method", 405, "use POST here")
+        }),
+    }
+}
+
+/// Requests that a foreign web page makes with the browser of somebody who can reach us.
+fn foreign(request: &hyper::Request<Incoming>, target: Option<Target>) -> Option<Refusal> {
+    let text_of =
+        |name: HeaderName| request.headers().get(name).map(|value| value.to_str().unwrap_or(""));
+    let host = match request.uri().authority() {
+        // The absolute form outranks the header field (RFC 9112 section 3.2.2).
+        Some(authority) => Some(authority.as_str()),
+        None => text_of(header::HOST),
+    };
+    match host {
+        None if request.version() == hyper::Version::HTTP_11 => {
+            return Some(Refusal::new("host", 400, "the request names no host"));
+        }
+        Some(host) if !is_private(host) => {
+            let text = "this vehicle does not answer to that name: use its address, its bare host \
+                        name or a .local name";
+            return Some(Refusal::new("host", 421, text));
+        }
+        None | Some(_) => {}
+    }
+    let cross_site = text_of(HeaderName::from_static("sec-fetch-site")) == Some("cross-site");
+    let text = "other web sites may link to this page, not read from it";
+    (cross_site && target != Some(PAGE)).then(|| Refusal::new("cross-site", 403, text))
+}
+
+async fn act(target: Target, shared: &Arc<Shared>, streaming: Arc<AtomicBool>) -> Response {
+    match target {
+        Target::File(content_type, content) => plain(Answer {
+            code: 200,
+            content_type,
+            body: Bytes::from_static(content),
+            view_age_ms: None,
+        }),
+        Target::Read(read) => plain(ask(shared, Query::Read(read)).await),
+        Target::Reload => plain(ask(shared, Query::Reload).await),
+        Target::Stream => open_stream(shared, streaming).await,
+    }
+}
+
+/// Puts one question to the main loop.
+async fn ask(shared: &Shared, query: Query) -> Answer {
+    let (reply, answer) = oneshot::channel();
+    if shared.requests.try_send(Request { query, reply }).is_err() {
+        shared.refused("busy");
+        return Answer::error(503, "the agent is busy; try again in a moment");
+    }
+    match tokio::time::timeout(shared.limits.answer_within, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Answer::error(503, "the agent is stopping"),
+        Err(_) => {
+            shared.refused("no-answer");
+            Answer::error(503, "the agent did not answer in time")
+        }
+    }
+}
+
+/// A stream begins with the present status, so that the page need not wait for the next second.
+async fn open_stream(shared: &Shared, streaming: Arc<AtomicBool>) -> Response {
+    let Some(events) = shared.hub.subscribe() else {
+        shared.refused("streams");
+        let mut full = plain(Answer::error(503, "too many live streams; read /v1/status instead"));
+        full.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return full;
+    };
+    let first = ask(shared, Query::Read(Read::Status)).await;
+    if first.code != 200 {
+        return plain(first);
+    }
+    let heartbeat = shared.limits.heartbeat;
+    let mut beats = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    streaming.store(true, Ordering::Relaxed);
+    let body = Events { first: Some(stream::event(&first.body)), events, beats, streaming };
+    let mut response = hyper::Response::new(Body::Events(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response
+}
+
+fn plain(answer: Answer) -> Response {
+    let mut response = hyper::Response::new(Body::Whole(Some(answer.body)));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if let Some(age_ms) = answer.view_age_ms {
+        headers.insert(HeaderName::from_static("outrider-view-age-ms"), HeaderValue::from(age_ms));
+    }
+    response
+}
+
+/// Header fields of every answer. No `Date`: a server without a believable clock must not send one (RFC 9110, 6.6.1).
+fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// What is sent: one piece, or events until somebody leaves.
+pub(super) enum Body {
+    Whole(Option<Bytes>),
+    Events(Events),
+}
+
+/// A live stream. Dropping it lets the connection age again.
+pub(super) struct Events {
+    first: Option<Bytes>,
+    events: mpsc::Receiver<Bytes>,
+    beats: Interval,
+    streaming: Arc<AtomicBool>,
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.streaming.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Events {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        if let Poll::Ready(event) = self.events.poll_recv(context) {
+            self.beats.reset();
+            return Poll::Ready(event);
+        }
+        self.beats.poll_tick(context).map(|_| Some(Bytes::from_static(b": still here\n\n")))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Body::Whole(content) => Poll::Ready(content.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Events(events) => {
+                events.poll_next(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Whole(content) => content.is_none(),
+            Body::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Whole(content) => {
+                SizeHint::with_exact(content.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Body::Events(_) => SizeHint::default(),
+        }
+    }
+}

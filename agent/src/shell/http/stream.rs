@@ -1,0 +1,103 @@
+//! The live streams: one rendering of the status for all who watch, at most once a second.
+//!
+//! A subscriber that does not read is skipped, and dropped when it has been skipped for long. Skipping loses nothing:
+//! each event is the whole document, and the next one is newer.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Read, answer};
+use crate::core::state::State;
+
+/// Time between two events.
+const EVENTS_APART: Duration = Duration::from_millis(900);
+
+/// Events a subscriber may miss in a row: a phone that sleeps for longer connects anew by itself.
+const MISSED_MAX: u32 = 30;
+
+#[derive(Debug)]
+struct Subscriber {
+    events: mpsc::Sender<Bytes>,
+    missed: u32,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    subscribers: Vec<Subscriber>,
+    published: Option<Instant>,
+    dropped: u64,
+}
+
+/// All who watch. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    streams: Arc<Mutex<Streams>>,
+    streams_max: usize,
+}
+
+impl Hub {
+    pub(super) fn new(streams_max: usize) -> Hub {
+        Hub { streams: Arc::default(), streams_max }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Open streams.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.lock().subscribers.iter().filter(|s| !s.events.is_closed()).count()
+    }
+
+    /// Streams that were dropped because nobody read them.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    /// Sends the status to all who watch. Does nothing when nobody does or when the last event is less than a second
+    /// old, so the main loop may call it as often as it likes.
+    pub fn publish(&self, state: &State) {
+        let mut streams = self.lock();
+        streams.subscribers.retain(|subscriber| !subscriber.events.is_closed());
+        let young = streams.published.is_some_and(|at| at.elapsed() < EVENTS_APART);
+        if streams.subscribers.is_empty() || young {
+            return;
+        }
+        streams.published = Some(Instant::now());
+        let event = event(&answer(state, Read::Status).body);
+        let before = streams.subscribers.len();
+        streams.subscribers.retain_mut(|subscriber| {
+            match subscriber.events.try_send(event.clone()) {
+                Ok(()) => subscriber.missed = 0,
+                Err(mpsc::error::TrySendError::Full(_)) => subscriber.missed += 1,
+                Err(mpsc::error::TrySendError::Closed(_)) => return false,
+            }
+            subscriber.missed <= MISSED_MAX
+        });
+        streams.dropped += (before - streams.subscribers.len()) as u64;
+    }
+
+    /// A place among those who watch, `None` when all are taken.
+    pub(super) fn subscribe(&self) -> Option<mpsc::Receiver<Bytes>> {
+        let mut streams = self.lock();
+        streams.subscribers.retain(|subscriber| !subscriber.events.is_closed());
+        if streams.subscribers.len() >= self.streams_max {
+            return None;
+        }
+        // Room for one event: whatever is older than the newest is of no use.
+        let (events, receiver) = mpsc::channel(1);
+        streams.subscribers.push(Subscriber { events, missed: 0 });
+        Some(receiver)
+    }
+}
+
+/// One event in the format of the HTML standard, section 9.2; JSON text has no line breaks.
+pub(super) fn event(document: &[u8]) -> Bytes {
+    [b"event: status\ndata: ", document, b"\n\n"].concat().into()
+}
