@@ -1,9 +1,69 @@
 //! The command line: one file per command; help, man page and completion come from the same table as the parser.
+//!
+//! Decides nothing about mesh or vehicle: it asks the running agent, or prints what the libraries say.
+
+pub mod command;
+pub mod completion;
+mod config;
+pub mod exit;
+pub mod help;
+pub mod man;
+mod parse;
+pub mod terminal;
+pub mod text;
+mod version;
 
 use std::process::ExitCode;
+
+use command::Command;
+use exit::{Failure, Outcome};
+use parse::Request;
+use terminal::Terminal;
+
+/// All commands in the order of the help.
+pub static COMMANDS: &[Command] = &[
+    config::DEFAULT,
+    config::CHECK,
+    config::DOC,
+    version::COMMAND,
+    man::COMMAND,
+    completion::COMMAND,
+];
 
 /// Runs the command the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let terminal = Terminal::detect();
+    match dispatch(&terminal) {
+        Ok(exit) => exit.into(),
+        Err(Failure { exit, text }) => {
+            if let Some(text) = text {
+                // Nobody is left to tell when standard error is closed, too.
+                let _ = write_error(&terminal, &text);
+            }
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(terminal: &Terminal) -> Outcome {
+    let text = match parse::parse(std::env::args_os().skip(1))? {
+        Request::Run(command, arguments) => return (command.run)(&arguments, terminal),
+        Request::Help(None) => help::program(terminal),
+        Request::Help(Some(command)) => help::command(command, terminal),
+        Request::HelpGroup(group) => help::group(group, terminal),
+        Request::Version => version::line(),
+    };
+    terminal.print(&text)?;
+    Ok(exit::Exit::Ok)
+}
+
+fn write_error(terminal: &Terminal, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    for (number, line) in text.lines().enumerate() {
+        let prefix = if number == 0 { "outrider: " } else { "" };
+        writeln!(stderr, "{prefix}{}", terminal.printable(line))?;
+    }
+    Ok(())
 }

@@ -1,4 +1,23 @@
 //! Settings: one TOML file, every key optional. [`Config`] is the validated form without options left to decide.
+//!
+//! [`keys`] holds one definition per key. The parser, the default file, the reference page and the answer of a
+//! reload are made from it and therefore agree. Nothing here reads a file except [`ConfigSource::load`].
+
+pub(crate) mod document;
+pub mod key;
+pub mod keys;
+pub(crate) mod nearest;
+mod parse;
+mod problem;
+mod reload;
+pub(crate) mod rules;
+mod source;
+pub(crate) mod units;
+
+pub use parse::{default_config, parse};
+pub use problem::Problem;
+pub use reload::{Changes, reload};
+pub use source::{ConfigSource, DEFAULT_FILE, FILE_VARIABLE, LoadError, Machine};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -176,3 +195,58 @@ pub struct Config {
     /// `[log]`.
     pub log: Log,
 }
+
+impl Config {
+    /// A configuration with nothing in it, into which the defaults of all keys are put.
+    fn blank() -> Config {
+        Config {
+            vehicle: Vehicle { name: String::new(), kind: String::new() },
+            mesh: Mesh {
+                daemon: DaemonChoice::Auto,
+                connect: None,
+                interval: Duration::ZERO,
+                timeout: Duration::ZERO,
+                names_file: None,
+                cost_floor_per_hop: false,
+                reference_rate: 0,
+                vehicles: BTreeMap::new(),
+                unnamed_vehicles: false,
+            },
+            links: crate::core::links::Policy::default(),
+            hardware: Hardware {
+                enabled: false,
+                interval: Duration::ZERO,
+                deadline: Duration::ZERO,
+                root: PathBuf::new(),
+                disable: BTreeSet::new(),
+                exclude: BTreeMap::new(),
+                include: BTreeMap::new(),
+            },
+            http: Http { listen: None },
+            control: Control { path: None },
+            mqtt: Mqtt {
+                host: None,
+                port: 0,
+                protocol: MqttProtocol::Auto,
+                client_id: String::new(),
+                topic: String::new(),
+                username: None,
+                password_file: None,
+                tls: false,
+                ca_file: None,
+                certificate_file: None,
+                key_file: None,
+                keep_alive: Duration::ZERO,
+                format: TelemetryFormat::Compact,
+                sample: Duration::ZERO,
+                batch: Duration::ZERO,
+                queue_bytes: 0,
+                in_flight: 0,
+            },
+            log: Log { level: tracing::Level::INFO },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

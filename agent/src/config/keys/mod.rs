@@ -1,0 +1,58 @@
+//! The table of all keys: the one place that says what can be configured.
+
+mod hardware;
+mod mesh;
+mod mqtt;
+mod service;
+
+use super::key::{Key, Section};
+
+/// All sections in the order of the reference page.
+pub static SECTIONS: &[Section] = &[
+    service::VEHICLE,
+    mesh::MESH,
+    hardware::HARDWARE,
+    service::HTTP,
+    service::CONTROL,
+    mqtt::MQTT,
+    service::LOG,
+];
+
+/// All keys with their sections.
+pub(crate) fn all() -> impl Iterator<Item = (&'static Section, &'static Key)> {
+    SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section, key)))
+}
+
+/// A place in the configuration, by the path of the field.
+macro_rules! place {
+    ($section:ident . $key:ident) => {
+        Place {
+            get: |config| config.$section.$key.clone(),
+            set: |config, value| config.$section.$key = value,
+        }
+    };
+    // An integer of another width. The key's limits fit it, so saturation is never reached.
+    ($section:ident . $key:ident as $width:ident) => {
+        Place {
+            get: |config| u64::try_from(config.$section.$key).unwrap_or(u64::MAX),
+            set: |config, value| {
+                config.$section.$key = $width::try_from(value).unwrap_or($width::MAX);
+            },
+        }
+    };
+    // One of the words of a list of `(word, meaning, value)`.
+    ($section:ident . $key:ident among $choices:ident) => {
+        Place {
+            get: |config| {
+                let found = $choices.iter().find(|(_, value)| *value == config.$section.$key);
+                found.map_or("", |((word, _), _)| word)
+            },
+            set: |config, word| {
+                if let Some((_, value)) = $choices.iter().find(|((known, _), _)| *known == word) {
+                    config.$section.$key = *value;
+                }
+            },
+        }
+    };
+}
+use place;
