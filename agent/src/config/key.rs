@@ -79,6 +79,9 @@ impl<T> std::fmt::Debug for Place<T> {
 /// A word a key accepts, and what it means.
 pub type Word = (&'static str, &'static str);
 
+/// Names a list or table may hold, told by the part of the program that they belong to.
+pub type Names = fn() -> Vec<&'static str>;
+
 /// Type, limits and place of a value.
 #[derive(Debug)]
 pub enum Field {
@@ -109,11 +112,11 @@ pub enum Field {
     /// Address and port, or `off`.
     AddressOrOff(Place<Option<SocketAddr>>),
     /// A set of known words.
-    WordSet(Place<BTreeSet<String>>, &'static [&'static str]),
+    WordSet(Place<BTreeSet<String>>, Names),
     /// Lists of addresses by vehicle.
     Addresses(Place<BTreeMap<String, Vec<IpAddr>>>),
     /// Lists of glob patterns by one of the known words.
-    Patterns(Place<BTreeMap<String, Vec<String>>>, &'static [&'static str]),
+    Patterns(Place<BTreeMap<String, Vec<String>>>, Names),
 }
 
 /// The word that switches an optional thing off.
@@ -215,7 +218,8 @@ impl Field {
             Field::OptionalAddress(_) => "address and port".to_owned(),
             Field::AddressOrOff(_) => format!("address and port, or `\"{OFF}\"`"),
             Field::WordSet(_, known) => {
-                let words: Vec<String> = known.iter().map(|word| format!("`\"{word}\"`")).collect();
+                let words: Vec<String> =
+                    known().iter().map(|word| format!("`\"{word}\"`")).collect();
                 format!("list of {}", words.join(", "))
             }
             Field::Addresses(_) => "table: vehicle = list of IP addresses".to_owned(),
@@ -376,7 +380,7 @@ impl Written<'_> {
         Ok(table)
     }
 
-    fn word_set(&self, known: &'static [&'static str]) -> Result<BTreeSet<String>, Vec<Fault>> {
+    fn word_set(&self, known: &Names) -> Result<BTreeSet<String>, Vec<Fault>> {
         collect(self.list("names")?, |item| {
             let text = item.text()?;
             known_word(text, known).map_err(|text| item.fault(text))?;
@@ -403,10 +407,7 @@ impl Written<'_> {
         })
     }
 
-    fn patterns(
-        &self,
-        known: &'static [&'static str],
-    ) -> Result<BTreeMap<String, Vec<String>>, Vec<Fault>> {
+    fn patterns(&self, known: &Names) -> Result<BTreeMap<String, Vec<String>>, Vec<Fault>> {
         let table = self.table("collector = [\"pattern\"]")?;
         collect(table.iter(), |(name, list)| {
             known_word(name.get_ref(), known)
@@ -431,7 +432,8 @@ fn collect<I, T, C: FromIterator<T>>(
     if faults.is_empty() { Ok(converted.into_iter().collect()) } else { Err(faults) }
 }
 
-fn known_word(text: &str, known: &'static [&'static str]) -> Result<(), String> {
+fn known_word(text: &str, known: &Names) -> Result<(), String> {
+    let known = known();
     if known.contains(&text) {
         return Ok(());
     }

@@ -6,7 +6,25 @@ use super::place;
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect};
 
 /// Names of the collectors.
-const COLLECTORS: &[&str] = &[];
+fn collectors() -> Vec<&'static str> {
+    vec![
+        "block",
+        "cpu",
+        "filesystem",
+        "filesystem-remote",
+        "hwmon",
+        "load",
+        "memory",
+        "network",
+        "power",
+        "pressure",
+        "process",
+        "system",
+        "thermal",
+        "time",
+        "wifi",
+    ]
+}
 
 pub(super) const HARDWARE: Section = Section {
     name: "hardware",
@@ -54,8 +72,8 @@ pub(super) const HARDWARE: Section = Section {
             name: "disable",
             doc: "Collectors that are not run.",
             preset: Preset::Is("[]"),
-            example: "[]",
-            field: Field::WordSet(place!(hardware.disable), COLLECTORS),
+            example: "[\"filesystem-remote\", \"wifi\"]",
+            field: Field::WordSet(place!(hardware.disable), collectors),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -63,16 +81,16 @@ pub(super) const HARDWARE: Section = Section {
             doc: "Devices, mount points, interfaces and sensors to leave out, by collector. `*` stands for any \
                   characters and `?` for one.",
             preset: Preset::Is("{}"),
-            example: "{}",
-            field: Field::Patterns(place!(hardware.exclude), COLLECTORS),
+            example: "{ network = [\"veth*\", \"docker*\"], filesystem = [\"/boot*\"] }",
+            field: Field::Patterns(place!(hardware.exclude), collectors),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
             name: "include",
             doc: "If given for a collector, only what matches is read.",
             preset: Preset::Is("{}"),
-            example: "{}",
-            field: Field::Patterns(place!(hardware.include), COLLECTORS),
+            example: "{ network = [\"mesh*\"] }",
+            field: Field::Patterns(place!(hardware.include), collectors),
             takes_effect: TakesEffect::OnRestart,
         },
     ],

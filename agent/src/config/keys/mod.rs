@@ -1,6 +1,7 @@
 //! The table of all keys: the one place that says what can be configured.
 
 mod hardware;
+mod links;
 mod mesh;
 mod mqtt;
 mod service;
@@ -11,6 +12,7 @@ use super::key::{Key, Section};
 pub static SECTIONS: &[Section] = &[
     service::VEHICLE,
     mesh::MESH,
+    links::LINKS,
     hardware::HARDWARE,
     service::HTTP,
     service::CONTROL,

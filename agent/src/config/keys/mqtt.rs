@@ -36,7 +36,7 @@ pub(super) const MQTT: Section = Section {
             name: "port",
             doc: "Port of the broker.",
             preset: Preset::Found("1883, with TLS 8883"),
-            example: "1883",
+            example: "8883",
             field: Field::Integer(place!(mqtt.port as u16), [1, 65_535], ""),
             takes_effect: TakesEffect::OnRestart,
         },
