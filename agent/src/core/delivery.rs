@@ -213,7 +213,7 @@ impl Window {
 
     /// The next record to send, which is in flight from now on; `None` when nothing may or need be sent. Most important
     /// class first, oldest first within a class.
-    pub fn next(&mut self) -> Option<RecordId> {
+    pub fn next_to_send(&mut self) -> Option<RecordId> {
         if !self.connected || self.in_flight.len() >= self.in_flight_max {
             return None;
         }

@@ -76,8 +76,8 @@ impl Outbox {
     }
 
     /// The next record to hand to the connection, in flight from now on.
-    pub fn next(&mut self) -> Option<(RecordId, Record)> {
-        let id = self.window.next()?;
+    pub fn next_to_send(&mut self) -> Option<(RecordId, Record)> {
+        let id = self.window.next_to_send()?;
         let (_, record) = self.records.get(&id).expect("the window only knows records held here");
         self.sent_bytes += record.payload.len() as u64;
         Some((id, record.clone()))
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn sent(outbox: &mut Outbox) -> Vec<Bytes> {
-        std::iter::from_fn(|| outbox.next()).map(|(_, record)| record.payload).collect()
+        std::iter::from_fn(|| outbox.next_to_send()).map(|(_, record)| record.payload).collect()
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
 
         outbox.connection_lost();
         outbox.connected(u16::MAX);
-        assert_eq!(outbox.next(), Some((second.unwrap(), record("t", "2", false))));
+        assert_eq!(outbox.next_to_send(), Some((second.unwrap(), record("t", "2", false))));
         assert!(outbox.acknowledged(second.unwrap()));
         assert_eq!((outbox.records.len(), outbox.window().bytes()), (0, 0));
     }
@@ -201,7 +201,7 @@ mod tests {
         }
         outbox.connected(u16::MAX);
         let mut order = Vec::new();
-        while let Some((id, record)) = outbox.next() {
+        while let Some((id, record)) = outbox.next_to_send() {
             order.push(record.payload[0]);
             assert!(outbox.acknowledged(id));
         }

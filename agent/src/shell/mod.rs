@@ -1,3 +1,6 @@
 //! All side effects: one current-thread loop that merges every source into one event enum, feeds [`crate::core`] and
 //! performs the effects it returns. Nothing is decided here.
+
 pub mod http;
+pub mod mqtt;
+pub mod tls;

@@ -17,14 +17,14 @@ fn admit(window: &mut Window, class: Class, bytes: usize) -> RecordId {
 }
 
 fn drain(window: &mut Window) -> Vec<RecordId> {
-    std::iter::from_fn(|| window.next()).collect()
+    std::iter::from_fn(|| window.next_to_send()).collect()
 }
 
 #[test]
 fn nothing_leaves_without_a_connection() {
     let mut window = window();
     admit(&mut window, Class::Event, 10);
-    assert_eq!(window.next(), None);
+    assert_eq!(window.next_to_send(), None);
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn telemetry_makes_room_for_events_but_never_the_reverse() {
     let admission = window.admit(Mono::default(), Class::Birth, 200);
     assert_eq!(admission.dropped, [RecordId(4)], "the birth displaces telemetry, not the event");
     window.connected(u16::MAX);
-    assert_eq!(window.next(), Some(admission.id));
+    assert_eq!(window.next_to_send(), Some(admission.id));
     assert!(window.acknowledged(admission.id));
-    assert_eq!(window.next(), Some(event));
+    assert_eq!(window.next_to_send(), Some(event));
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn a_storm_of_events_leaves_telemetry_its_share() {
     assert_eq!(window.records(), 11, "ten events fill their half");
     window.connected(u16::MAX);
     for _ in 0..10 {
-        let id = window.next().unwrap();
+        let id = window.next_to_send().unwrap();
         window.acknowledged(id);
     }
-    assert_eq!(window.next(), Some(telemetry));
+    assert_eq!(window.next_to_send(), Some(telemetry));
     assert_eq!(window.dropped_total().collect::<Vec<_>>(), [(Class::Event, DropCause::Full, 90)]);
 }
 
@@ -328,7 +328,7 @@ proptest! {
                     model.connected = false;
                     window.connection_lost();
                 }
-                Action::Next => prop_assert_eq!(window.next(), model.next()),
+                Action::Next => prop_assert_eq!(window.next_to_send(), model.next()),
                 Action::Acknowledge(id) => {
                     let known = model.land(RecordId(id), Place::Acknowledged);
                     prop_assert_eq!(window.acknowledged(RecordId(id)), known);
@@ -365,7 +365,7 @@ proptest! {
                 Action::Admit(class, bytes) => { let _ = window.admit(Mono::default(), class, bytes); }
                 Action::Connect(in_flight) => window.connected(in_flight),
                 Action::Lose => window.connection_lost(),
-                Action::Next => { window.next(); }
+                Action::Next => { window.next_to_send(); }
                 Action::Acknowledge(id) => { window.acknowledged(RecordId(id)); }
                 Action::Refuse(id) => { window.refused(RecordId(id), DropCause::Refused); }
                 Action::Supersede(id) => { window.superseded(Class::Event, RecordId(id)); }
@@ -373,7 +373,7 @@ proptest! {
         }
         window.connected(1);
         let mut left = window.records();
-        while let Some(id) = window.next() {
+        while let Some(id) = window.next_to_send() {
             prop_assert!(window.acknowledged(id));
             left -= 1;
         }

@@ -1,0 +1,590 @@
+//! One connection from the first packet to its end: packets in, packets out, and the clock between them.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::reach::{Stream, reach, seconds};
+use super::wire::{self, Hello, Incoming, Login, Protocol, Refusal, Terms, Unwritable, Will};
+use super::{
+    Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, Link, Message, Notice, Settings, asked_to_stop,
+};
+use crate::core::delivery::{DropCause, RecordId};
+use crate::core::outbox::Record;
+use crate::core::presence::OfflineCause;
+use crate::shell::tls;
+
+/// Room made for each read; acknowledgements have four bytes.
+const READ_BYTES: usize = 4096;
+
+/// Encoded bytes that may wait before another record is encoded: keeps a TLS record full without holding a second copy of
+/// everything in flight.
+const OUTPUT_BYTES_SOFT: usize = 16 * 1024;
+
+/// Shortest keep-alive that is observed, whatever was asked for.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
+
+/// A publication without acknowledgement.
+struct Pending {
+    packet: u16,
+    /// `None` for our own status document.
+    id: Option<RecordId>,
+    sent_at: Instant,
+}
+
+/// What waits to be written, and how well that goes.
+struct Output {
+    buffer: BytesMut,
+    /// TLS may still hold something.
+    unflushed: bool,
+    /// The last write had to wait for the socket.
+    blocked: bool,
+    /// When a write last went through that had had to wait.
+    unblocked_at: Instant,
+    sent_at: Instant,
+}
+
+impl Output {
+    fn busy(&self) -> bool {
+        self.unflushed || !self.buffer.is_empty()
+    }
+
+    /// Writes everything. May be dropped at any time and called again.
+    async fn drain(&mut self, to: &mut WriteHalf<Box<dyn Stream>>) -> io::Result<()> {
+        while !self.buffer.is_empty() {
+            let written = self.write_some(to).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.buffer.advance(written);
+            self.unflushed = true;
+            self.sent_at = Instant::now();
+        }
+        // One large record must not keep its memory for the life of the connection.
+        if self.buffer.capacity() > 4 * OUTPUT_BYTES_SOFT {
+            self.buffer = BytesMut::new();
+        }
+        to.flush().await?;
+        self.unflushed = false;
+        Ok(())
+    }
+
+    async fn write_some(&mut self, to: &mut WriteHalf<Box<dyn Stream>>) -> io::Result<usize> {
+        let written = poll_fn(|context| {
+            let written = Pin::new(&mut *to).poll_write(context, &self.buffer);
+            self.blocked |= written.is_pending();
+            match written {
+                Poll::Ready(written) => Poll::Ready(written),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await?;
+        if std::mem::take(&mut self.blocked) {
+            self.unblocked_at = Instant::now();
+        }
+        Ok(written)
+    }
+}
+
+/// An open connection.
+pub struct Session {
+    reader: ReadHalf<Box<dyn Stream>>,
+    writer: WriteHalf<Box<dyn Stream>>,
+    protocol: Protocol,
+    terms: Terms,
+    settings: Settings,
+    packet_bytes_max: u32,
+    number: u64,
+    input: BytesMut,
+    output: Output,
+    keep_alive: Duration,
+    in_flight_max: usize,
+    pending: VecDeque<Pending>,
+    last_packet: u16,
+    received_at: Instant,
+    acknowledged_at: Instant,
+    pinged: bool,
+    /// The broker has sent something after its first answer.
+    spoken_to: bool,
+}
+
+/// Connects, says hello and waits to be let in.
+pub async fn open(
+    settings: &Settings,
+    duty: &Duty,
+    protocol: Protocol,
+    number: u64,
+) -> Result<Session, End> {
+    let hello = hello(settings, duty, number).map_err(End::Failed)?;
+    let packet_bytes_max = hello.packet_bytes_max;
+    let mut stream = reach(settings).await.map_err(End::Failed)?;
+
+    let mut first = BytesMut::new();
+    wire::write_hello(&mut first, protocol, hello).map_err(|e| {
+        End::Failed(format!("client identifier, user name or last will cannot be sent: {e:?}"))
+    })?;
+    let limit = settings.timing.answer;
+    let mut input = BytesMut::with_capacity(READ_BYTES);
+    let terms = match timeout(
+        limit,
+        greet(&mut stream, &first, &mut input, settings, protocol, packet_bytes_max),
+    )
+    .await
+    {
+        Ok(terms) => terms?,
+        Err(_) => {
+            return Err(End::Failed(format!(
+                "{} accepted the connection but did not answer MQTT within {}: it hangs or is overloaded, or something \
+                 else than a broker listens there",
+                settings.broker(),
+                seconds(limit)
+            )));
+        }
+    };
+    if !terms.acknowledges {
+        return Err(End::Failed(format!(
+            "{} acknowledges nothing (it allows QoS 0 only): allow QoS 1 on the broker",
+            settings.broker()
+        )));
+    }
+
+    let now = Instant::now();
+    let (reader, writer) = tokio::io::split(stream);
+    let granted = terms.keep_alive_s.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+    Ok(Session {
+        reader,
+        writer,
+        protocol,
+        terms,
+        settings: settings.clone(),
+        packet_bytes_max,
+        number,
+        input,
+        output: Output {
+            buffer: BytesMut::new(),
+            unflushed: false,
+            blocked: false,
+            unblocked_at: now,
+            sent_at: now,
+        },
+        keep_alive: granted.unwrap_or(settings.keep_alive).max(KEEP_ALIVE_MIN),
+        in_flight_max: settings
+            .in_flight
+            .clamp(1, IN_FLIGHT_MAX)
+            .min(usize::from(terms.receive_maximum.max(1))),
+        pending: VecDeque::new(),
+        last_packet: 0,
+        received_at: now,
+        acknowledged_at: now,
+        pinged: false,
+        spoken_to: false,
+    })
+}
+
+fn hello(settings: &Settings, duty: &Duty, number: u64) -> Result<Hello, String> {
+    let password = settings.password_file.as_deref().map(|path| {
+        tls::read_small_file(path).map_err(|error| {
+            format!(
+                "cannot read the password in {}: {error}; check `mqtt.password_file` and its permissions",
+                path.display()
+            )
+        })
+    });
+    let password = password.transpose()?.map(|mut password| {
+        if password.ends_with(b"\n") {
+            password.pop();
+        }
+        if password.ends_with(b"\r") {
+            password.pop();
+        }
+        Bytes::from(password)
+    });
+    let login = match (settings.username.clone(), password) {
+        (Some(username), password) => Some(Login { username, password }),
+        (None, Some(_)) => {
+            return Err("a password needs a user name: set `mqtt.username`".to_owned());
+        }
+        (None, None) => None,
+    };
+    let will = match duty {
+        Duty::Publish { speaker, status_topic, .. } => Some(Will {
+            topic: status_topic.clone(),
+            payload: speaker.status(number, Some(OfflineCause::ConnectionLost)),
+        }),
+        Duty::Subscribe { .. } => None,
+    };
+    let keep_alive = settings.keep_alive.max(KEEP_ALIVE_MIN).as_secs();
+    Ok(Hello {
+        client_id: settings.client_id.clone(),
+        keep_alive_s: u16::try_from(keep_alive).unwrap_or(u16::MAX),
+        login,
+        will,
+        packet_bytes_max: duty.packet_bytes_max(),
+    })
+}
+
+/// Sends the first packet and reads the answer.
+async fn greet(
+    stream: &mut Box<dyn Stream>,
+    first: &[u8],
+    input: &mut BytesMut,
+    settings: &Settings,
+    protocol: Protocol,
+    packet_bytes_max: u32,
+) -> Result<Terms, End> {
+    let written = async {
+        stream.write_all(first).await?;
+        stream.flush().await
+    };
+    // A broker that refuses our certificate says so where its answer should be, after which writing fails as well: the
+    // reading below finds the better reason.
+    let written = written.await;
+    loop {
+        let answer = wire::read_first(input, protocol, packet_bytes_max)
+            .map_err(|why| End::Failed(not_mqtt(settings, &why)))?;
+        match answer {
+            Some(Incoming::Accepted(terms)) => return Ok(terms),
+            Some(Incoming::Refused(refusal)) => return Err(refused(settings, refusal)),
+            Some(_) => {
+                return Err(End::Failed(not_mqtt(settings, "its first packet is no answer")));
+            }
+            None => {}
+        }
+        match stream.read_buf(input).await {
+            Ok(0) => return Err(hushed(settings, &io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) => {
+                let worse = written.as_ref().err().filter(|_| tls::explain(&error, "").is_none());
+                return Err(hushed(settings, worse.unwrap_or(&error)));
+            }
+        }
+    }
+}
+
+fn not_mqtt(settings: &Settings, why: &str) -> String {
+    format!(
+        "what answers at {} does not speak MQTT ({why}): check `mqtt.port`, and whether the broker wants TLS there",
+        settings.broker()
+    )
+}
+
+fn hushed(settings: &Settings, error: &io::Error) -> End {
+    let broker = settings.broker();
+    if let Some(text) = tls::explain(error, &settings.host) {
+        return End::Failed(format!("{broker}: {text}"));
+    }
+    End::Hushed(format!(
+        "{broker} closed the connection instead of answering ({error}): check that it wants no TLS here if `mqtt.tls` is off, \
+         and see its log"
+    ))
+}
+
+fn refused(settings: &Settings, refusal: Refusal) -> End {
+    let broker = settings.broker();
+    End::Failed(match refusal {
+        Refusal::Protocol => return End::WrongVersion,
+        Refusal::Credentials => format!(
+            "{broker} refuses these credentials: check `mqtt.username` and the content of `mqtt.password_file`{}",
+            if settings.username.is_none() { " (no user name is set)" } else { "" }
+        ),
+        Refusal::ClientId => format!(
+            "{broker} refuses the client identifier `{}`: set `mqtt.client_id` to one it allows",
+            settings.client_id
+        ),
+        Refusal::Busy => {
+            format!("{broker} is not available at the moment, or at its limit of clients")
+        }
+        Refusal::NoRetained => format!(
+            "{broker} keeps no retained messages, which the last will needs: allow them on the broker"
+        ),
+        Refusal::Other(why) => format!("{broker} refuses the connection: {why}"),
+    })
+}
+
+impl Session {
+    /// Publishes, acknowledges and pings until the connection ends.
+    pub async fn live(
+        mut self,
+        duty: &Duty,
+        stopped: &mut watch::Receiver<bool>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut commands = self.enter(duty).await?;
+        // What came together with the first answer.
+        self.take_input(duty).await?;
+        loop {
+            let room = self.pending.len() < self.in_flight_max
+                && self.output.buffer.len() < OUTPUT_BYTES_SOFT;
+            let deadline = self.deadline();
+            // A subscriber that cannot get rid of its acknowledgements takes no more messages.
+            let listens = matches!(duty, Duty::Publish { .. })
+                || self.output.buffer.len() < OUTPUT_BYTES_SOFT;
+            self.input.reserve(READ_BYTES);
+            tokio::select! {
+                read = self.reader.read_buf(&mut self.input), if listens => {
+                    match read {
+                        Ok(0) => return Err(self.closed(&io::ErrorKind::UnexpectedEof.into())),
+                        Ok(_) => self.take_input(duty).await?,
+                        Err(error) => return Err(self.closed(&error)),
+                    }
+                }
+                drained = self.output.drain(&mut self.writer), if self.output.busy() => {
+                    if let Err(error) = drained {
+                        return Err(self.closed(&error));
+                    }
+                }
+                Some((id, record)) = commands.recv(), if room => self.send(duty, id, &record).await?,
+                () = sleep_until(deadline) => self.check_time()?,
+                () = asked_to_stop(stopped) => {
+                    self.say_goodbye(duty).await;
+                    return Err(End::Stopped);
+                }
+            }
+        }
+    }
+
+    /// Tells the other side of `duty` that the connection stands, and the broker what to know first. Returns where records
+    /// come from.
+    async fn enter(&mut self, duty: &Duty) -> Result<mpsc::Receiver<(RecordId, Record)>, End> {
+        let (commands, received) = mpsc::channel(self.in_flight_max);
+        match duty {
+            Duty::Publish { events, speaker, status_topic } => {
+                let online = Bytes::from(speaker.status(self.number, None));
+                // The broker took the same topic and about the same size as last will.
+                let _ = self.write_publication(None, (status_topic, online, true));
+                let event = Event::Connected {
+                    link: Link { commands },
+                    protocol: self.protocol,
+                    in_flight_max: u16::try_from(self.in_flight_max).unwrap_or(u16::MAX),
+                };
+                events.send(event).await.map_err(|_| End::Stopped)?;
+            }
+            Duty::Subscribe { filter, .. } => {
+                let packet = self.free_packet();
+                wire::write_subscription(&mut self.output.buffer, self.protocol, packet, filter)
+                    .map_err(|e| End::Failed(format!("cannot subscribe to `{filter}`: {e:?}")))?;
+            }
+        }
+        Ok(received)
+    }
+
+    async fn send(&mut self, duty: &Duty, id: RecordId, record: &Record) -> Result<(), End> {
+        let Duty::Publish { events, .. } = duty else { return Ok(()) };
+        let publication = (&*record.topic, record.payload.clone(), record.retain);
+        let Err(unwritable) = self.write_publication(Some(id), publication) else { return Ok(()) };
+        let (cause, reason) = match unwritable {
+            Unwritable::TooLarge => (
+                DropCause::TooLarge,
+                format!(
+                    "a record of {} bytes for `{}` is larger than {} takes ({} bytes): raise the broker's limit",
+                    record.payload.len(),
+                    record.topic,
+                    self.settings.broker(),
+                    self.terms.packet_bytes_max.unwrap_or_default()
+                ),
+            ),
+            Unwritable::Invalid(why) => (
+                DropCause::Refused,
+                format!("a record for `{}` cannot be sent by MQTT: {why}", record.topic),
+            ),
+        };
+        let event = Event::Refused { id, cause, reason };
+        events.send(event).await.map_err(|_| End::Stopped)
+    }
+
+    fn write_publication(
+        &mut self,
+        id: Option<RecordId>,
+        publication: (&str, Bytes, bool),
+    ) -> Result<(), Unwritable> {
+        let packet = self.free_packet();
+        let to = &mut self.output.buffer;
+        wire::write_publication(to, self.protocol, &self.terms, Some(packet), publication)?;
+        self.pending.push_back(Pending { packet, id, sent_at: Instant::now() });
+        Ok(())
+    }
+
+    /// The next packet number that is not in use; there are 65 times more than can be pending.
+    fn free_packet(&mut self) -> u16 {
+        loop {
+            self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
+            if !self.pending.iter().any(|pending| pending.packet == self.last_packet) {
+                return self.last_packet;
+            }
+        }
+    }
+
+    async fn take_input(&mut self, duty: &Duty) -> Result<(), End> {
+        self.received_at = Instant::now();
+        self.pinged = false;
+        loop {
+            let incoming = wire::read(&mut self.input, self.protocol, self.packet_bytes_max)
+                .map_err(|why| {
+                    End::Failed(format!(
+                        "{} sent something that is not MQTT: {why}",
+                        self.settings.broker()
+                    ))
+                })?;
+            let Some(incoming) = incoming else { return Ok(()) };
+            self.spoken_to = true;
+            self.take(duty, incoming).await?;
+        }
+    }
+
+    async fn take(&mut self, duty: &Duty, incoming: Incoming) -> Result<(), End> {
+        match (incoming, duty) {
+            (Incoming::Acknowledged { packet, refusal }, Duty::Publish { events, .. }) => {
+                let position = self.pending.iter().position(|pending| pending.packet == packet);
+                let Some(pending) = position.and_then(|position| self.pending.remove(position))
+                else {
+                    return Ok(());
+                };
+                self.acknowledged_at = self.received_at;
+                let Some(id) = pending.id else { return Ok(()) };
+                let event = match refusal {
+                    None => Event::Acknowledged(id),
+                    Some(why) => Event::Refused {
+                        id,
+                        cause: DropCause::Refused,
+                        reason: format!("{} will not take a record: {why}", self.settings.broker()),
+                    },
+                };
+                events.send(event).await.map_err(|_| End::Stopped)
+            }
+            (Incoming::Subscribed { refusal: None }, Duty::Subscribe { notices, .. }) => {
+                notices.send(Notice::Subscribed).await.map_err(|_| End::Stopped)
+            }
+            (Incoming::Subscribed { refusal: Some(why) }, Duty::Subscribe { filter, .. }) => {
+                Err(End::Failed(format!(
+                    "{} refuses the subscription to `{filter}` ({why}): check what this user may read",
+                    self.settings.broker()
+                )))
+            }
+            (
+                Incoming::Message { topic, payload, retained, packet },
+                Duty::Subscribe { notices, .. },
+            ) => {
+                let notice = Notice::Message(Message { topic, payload, retained });
+                notices.send(notice).await.map_err(|_| End::Stopped)?;
+                if let Some(packet) = packet {
+                    let to = &mut self.output.buffer;
+                    wire::write_acknowledgement(to, self.protocol, packet);
+                }
+                Ok(())
+            }
+            (Incoming::Closing { taken_over: true, .. }, _) => Err(End::Failed(format!(
+                "{} closed the connection because another client came with the identifier `{}`: give every vehicle its own \
+                 name, or set `mqtt.client_id`",
+                self.settings.broker(),
+                self.settings.client_id
+            ))),
+            (Incoming::Closing { taken_over: false, why }, _) => {
+                Err(End::Failed(format!("{} closed the connection: {why}", self.settings.broker())))
+            }
+            (Incoming::Pong, _) => Ok(()),
+            (
+                Incoming::Accepted(_)
+                | Incoming::Refused(_)
+                | Incoming::Acknowledged { .. }
+                | Incoming::Subscribed { .. }
+                | Incoming::Message { .. }
+                | Incoming::Unexpected,
+                _,
+            ) => Err(End::Failed(format!(
+                "{} sent a packet that has no place here: it may be broken",
+                self.settings.broker()
+            ))),
+        }
+    }
+
+    /// When there is something to do although nothing happened.
+    fn deadline(&self) -> Instant {
+        let silence = self.silence_deadline();
+        let ping = self.ping_due().unwrap_or(silence);
+        self.acknowledgement_deadline().map_or(silence, |due| silence.min(due)).min(ping)
+    }
+
+    /// A ping keeps the connection alive for the broker (nothing was sent) and asks it for a sign of life (nothing was
+    /// received). None is due while one is unanswered or something else is on its way out.
+    fn ping_due(&self) -> Option<Instant> {
+        let idle_since = self.output.sent_at.min(self.received_at);
+        (!self.pinged && !self.output.busy()).then_some(idle_since + self.keep_alive)
+    }
+
+    /// When the broker counts as gone. What a full socket still takes is a sign of life as well: its acknowledgements queue
+    /// behind our own data on a slow link.
+    fn silence_deadline(&self) -> Instant {
+        self.received_at.max(self.output.unblocked_at) + self.keep_alive * 3 / 2
+    }
+
+    fn acknowledgement_deadline(&self) -> Option<Instant> {
+        let oldest = self.pending.front()?;
+        let waiting_since = oldest.sent_at.max(self.acknowledged_at).max(self.output.unblocked_at);
+        Some(waiting_since + self.settings.timing.acknowledge)
+    }
+
+    fn check_time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if now >= self.silence_deadline() {
+            return Err(End::Failed(format!(
+                "{} has not sent anything for {}: the link is dead or the broker hangs",
+                self.settings.broker(),
+                seconds(self.keep_alive * 3 / 2)
+            )));
+        }
+        if self.acknowledgement_deadline().is_some_and(|due| now >= due) {
+            return Err(End::Failed(format!(
+                "{} answers pings but has not acknowledged anything for {}: it is overloaded or its storage is full",
+                self.settings.broker(),
+                seconds(self.settings.timing.acknowledge)
+            )));
+        }
+        if self.ping_due().is_some_and(|due| now >= due) {
+            wire::write_ping(&mut self.output.buffer, self.protocol);
+            self.pinged = true;
+        }
+        Ok(())
+    }
+
+    /// The broker went without a word.
+    fn closed(&self, error: &io::Error) -> End {
+        let broker = self.settings.broker();
+        if let Some(text) = tls::explain(error, &self.settings.host) {
+            return End::Failed(format!("{broker}: {text}"));
+        }
+        End::Failed(if self.spoken_to {
+            format!("{broker} closed the connection ({error}): it was stopped, or the link broke")
+        } else {
+            format!(
+                "{broker} closed the connection right after accepting it ({error}): another client may use the identifier \
+                 `{}`, or this user may not publish; see the broker's log",
+                self.settings.client_id
+            )
+        })
+    }
+
+    /// Offline status and last packet, as far as the broker takes them in time. Neither waits for an acknowledgement: the
+    /// broker reads them in order.
+    async fn say_goodbye(mut self, duty: &Duty) {
+        let to = &mut self.output.buffer;
+        if let Duty::Publish { speaker, status_topic, .. } = duty {
+            let offline = Bytes::from(speaker.status(self.number, Some(OfflineCause::Stopped)));
+            let publication = (status_topic.as_str(), offline, true);
+            // As for the online status, it fits.
+            let _ = wire::write_publication(to, self.protocol, &self.terms, None, publication);
+        }
+        wire::write_goodbye(to, self.protocol);
+        let _ = timeout(GOODBYE_MAX, async {
+            self.output.drain(&mut self.writer).await?;
+            self.writer.shutdown().await
+        })
+        .await;
+    }
+}
