@@ -10,4 +10,5 @@ pub mod failure;
 mod identity;
 pub mod json;
 pub mod number;
+pub mod v2;
 pub mod view;
