@@ -1,6 +1,7 @@
 //! Metrics, samples and the store of latest values.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use crate::core::time::Mono;
 
@@ -130,5 +131,28 @@ impl Store {
             families.entry(sample.metric.name).or_default().push(sample);
         }
         families
+    }
+}
+
+impl fmt::Display for Sample {
+    /// As a line of the Prometheus text format without timestamp: `name{label="value"} 1.5`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.metric.name)?;
+        for (at, (name, value)) in self.metric.labels.iter().zip(&self.labels).enumerate() {
+            write!(f, "{}{name}=\"", if at == 0 { '{' } else { ',' })?;
+            for c in value.chars() {
+                match c {
+                    '\\' => f.write_str("\\\\")?,
+                    '"' => f.write_str("\\\"")?,
+                    '\n' => f.write_str("\\n")?,
+                    c => f.write_char(c)?,
+                }
+            }
+            f.write_char('"')?;
+        }
+        if !self.metric.labels.is_empty() {
+            f.write_char('}')?;
+        }
+        write!(f, " {}", self.value)
     }
 }
