@@ -4,3 +4,6 @@
 pub mod http;
 pub mod mqtt;
 pub mod tls;
+pub mod adjtimex;
+pub mod clock;
+pub mod hw;

@@ -1,0 +1,281 @@
+//! Fill of mounted filesystems: what is mounted from /proc/1/mounts (fstab(5) form; the first process's view, because our
+//! own service may run in a sandbox with read-only mounts), how full it is from statvfs(3) below the root. Files are never
+//! opened and directories never walked.
+//!
+//! There are two collectors: `filesystem` for storage of this machine, and `filesystem-remote` for network filesystems and
+//! FUSE, whose server may be gone, in which case statvfs does not return. A dead NFS server hides
+//! other network mounts until it is back, and nothing else. Pseudo filesystems, images that are full by
+//! design (squashfs, ISO 9660) and automount points are left out; so are the mounts of pods and containers unless
+//! `include` asks for them. `include` and `exclude` match mount points.
+
+use nix::sys::statvfs::{Statvfs, statvfs};
+
+use crate::core::catalog::hardware as catalog;
+
+use super::Collector;
+use super::tree::{Cause, Output, Scale, Tree};
+
+/// Mount points reported. A vehicle has five; pods' mounts are excluded by name.
+const MOUNTS_MAX: usize = 32;
+
+/// Mounts of pods, containers, users' sessions and services: they show filesystems that are reported elsewhere.
+pub(super) const UNINTERESTING: &[&str] = &[
+    "/var/lib/kubelet/*",
+    "/run/k3s/*",
+    "/run/containerd/*",
+    "/var/lib/docker/*",
+    "/var/lib/containers/*",
+    "/var/lib/rancher/k3s/*",
+    "/run/netns*",
+    "/run/user/*",
+    "/run/credentials/*",
+    "/run/systemd/*",
+    "/run/lock",
+    "/dev",
+    "/dev/*",
+    "/sys/*",
+    "/proc/*",
+];
+
+/// Filesystems whose space is finite and on this machine.
+const LOCAL: &[&str] = &[
+    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jffs2", "jfs", "msdos",
+    "nilfs2", "ntfs", "ntfs3", "overlay", "ramfs", "reiserfs", "tmpfs", "ubifs", "vfat", "xfs",
+    "zfs",
+];
+
+/// Filesystems whose answers come from another machine or another program.
+const REMOTE: &[&str] = &[
+    "9p",
+    "afs",
+    "ceph",
+    "cifs",
+    "fuse",
+    "fuseblk",
+    "glusterfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "smb3",
+    "virtiofs",
+];
+
+/// Filesystems that publish lifetime writes below /sys/fs.
+const COUNTING: [&str; 2] = ["ext4", "f2fs"];
+
+pub(super) struct Filesystem {
+    remote: bool,
+}
+
+impl Filesystem {
+    /// Storage of this machine.
+    pub fn local() -> Filesystem {
+        Filesystem { remote: false }
+    }
+
+    /// Network filesystems and FUSE.
+    pub fn remote() -> Filesystem {
+        Filesystem { remote: true }
+    }
+
+    fn handles(&self, fstype: &str) -> bool {
+        if self.remote {
+            REMOTE.contains(&fstype) || fstype.starts_with("fuse.")
+        } else {
+            LOCAL.contains(&fstype)
+        }
+    }
+}
+
+impl Collector for Filesystem {
+    fn collect(&mut self, tree: &mut Tree, output: &mut Output<'_>) {
+        for mount in self.mounts(tree, output) {
+            let labels = [mount.point.as_str()];
+            let path = tree.path(format_args!("{}", mount.point.trim_start_matches('/')));
+            match statvfs(path) {
+                Ok(status) => put_fill(&status, &labels, output),
+                Err(error) => {
+                    let what = format_args!("statvfs `{path}`: {error}");
+                    output.complain(Cause::Unreadable, what);
+                    continue;
+                }
+            }
+            let readonly = f64::from(u8::from(mount.readonly));
+            output.put(&catalog::FILESYSTEM_READONLY, &labels, readonly);
+            let labels = [mount.point.as_str(), &mount.device, &mount.fstype];
+            output.put(&catalog::FILESYSTEM_INFO, &labels, 1.0);
+        }
+        if !self.remote {
+            read_lifetimes(tree, output);
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Mount {
+    device: String,
+    point: String,
+    fstype: String,
+    readonly: bool,
+}
+
+impl Filesystem {
+    fn mounts(&self, tree: &mut Tree, output: &mut Output<'_>) -> Vec<Mount> {
+        let first_process = tree.exists(format_args!("proc/1/mounts"));
+        let process = if first_process { "1" } else { "self" };
+        let text = tree.text(format_args!("proc/{process}/mounts"), output).unwrap_or("");
+        let mut mounts = Vec::new();
+        for line in text.lines() {
+            let Some(mount) = parse_mount(line) else {
+                let what = format_args!("`/proc/{process}/mounts` has the line {line:?}");
+                output.complain(Cause::Garbage, what);
+                continue;
+            };
+            if self.handles(&mount.fstype) && output.wants(&mount.point) {
+                note(mount, &mut mounts);
+            }
+        }
+        if mounts.len() > MOUNTS_MAX {
+            let what = format_args!("{} mounts, of which {MOUNTS_MAX} are reported", mounts.len());
+            output.complain(Cause::Bound, what);
+            mounts.truncate(MOUNTS_MAX);
+        }
+        mounts
+    }
+}
+
+/// Adds `mount` unless it shows what is there already: a mount hides an earlier one at the same place, and of
+/// several places where a device is mounted the shortest is the one people mean.
+fn note(mount: Mount, mounts: &mut Vec<Mount>) {
+    if let Some(hidden) = mounts.iter_mut().find(|other| other.point == mount.point) {
+        *hidden = mount;
+        return;
+    }
+    let is_device = mount.device.starts_with("/dev/");
+    let same = mounts.iter_mut().find(|other| is_device && other.device == mount.device);
+    match same {
+        Some(same) if mount.point.len() < same.point.len() => *same = mount,
+        Some(_) => {}
+        None => mounts.push(mount),
+    }
+}
+
+/// A line of /proc/mounts: device, mount point, type, options, two numbers; blanks inside as octal `\040`.
+fn parse_mount(line: &str) -> Option<Mount> {
+    let mut fields = line.split(' ');
+    let (device, point) = (unescape(fields.next()?), unescape(fields.next()?));
+    let (fstype, options) = (fields.next()?.to_owned(), fields.next()?);
+    let readonly = options.split(',').any(|option| option == "ro");
+    point.starts_with('/').then_some(Mount { device, point, fstype, readonly })
+}
+
+fn unescape(field: &str) -> String {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .filter(|_| byte == b'\\')
+            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
+        plain.push(octal.unwrap_or(byte));
+        rest = if octal.is_some() { &tail[3..] } else { tail };
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+fn put_fill(status: &Statvfs, labels: &[&str; 1], output: &mut Output<'_>) {
+    // Types differ between C libraries and word sizes; none exceeds 64 bits.
+    #[allow(clippy::unnecessary_cast)]
+    let (unit, blocks, free, available, files, files_free) = (
+        status.fragment_size() as u64 as f64,
+        status.blocks() as u64 as f64,
+        status.blocks_free() as u64 as f64,
+        status.blocks_available() as u64 as f64,
+        status.files() as u64 as f64,
+        status.files_free() as u64 as f64,
+    );
+    // A filesystem without blocks has no fill.
+    if blocks == 0.0 {
+        return;
+    }
+    output.put(&catalog::FILESYSTEM_SIZE, labels, blocks * unit);
+    output.put(&catalog::FILESYSTEM_AVAILABLE, labels, available * unit);
+    output.put(&catalog::FILESYSTEM_FREE, labels, free * unit);
+    // FAT and Btrfs have no fixed number of files.
+    if files > 0.0 {
+        output.put(&catalog::FILESYSTEM_FILES, labels, files);
+        output.put(&catalog::FILESYSTEM_FILES_FREE, labels, files_free);
+    }
+}
+
+/// What ext4 and f2fs know about themselves (Documentation/ABI/testing/sysfs-fs-ext4, sysfs-fs-f2fs).
+fn read_lifetimes(tree: &mut Tree, output: &mut Output<'_>) {
+    for fstype in COUNTING {
+        let mut devices = tree.names(format_args!("sys/fs/{fstype}"), output);
+        // Besides devices there are `features` and the like, without these files.
+        devices.truncate(MOUNTS_MAX);
+        for device in devices {
+            let path = format_args!("sys/fs/{fstype}/{device}/lifetime_write_kbytes");
+            let written = tree.number(path, output);
+            let labels = [device.as_str(), fstype];
+            let metric = &catalog::FILESYSTEM_LIFETIME_WRITTEN;
+            output.put_scaled(metric, &labels, written, Scale::KIBI);
+            let errors = tree.number(format_args!("sys/fs/{fstype}/{device}/errors_count"), output);
+            output.put_scaled(&catalog::FILESYSTEM_ERRORS, &[&device], errors, Scale::ONE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(device: &str, point: &str) -> Mount {
+        let (device, point) = (device.to_owned(), point.to_owned());
+        Mount { device, point, fstype: "ext4".to_owned(), readonly: false }
+    }
+
+    #[test]
+    fn lines_are_taken_apart() {
+        let line = r"/dev/sda1 /media/a\040b\134c vfat ro,relatime 0 0";
+        let parsed = parse_mount(line).unwrap();
+        assert_eq!(parsed.point, r"/media/a b\c");
+        assert!(parsed.readonly);
+        assert!(!parse_mount("/dev/sda1 / ext4 rw,errors=remount-ro 0 0").unwrap().readonly);
+        for garbage in ["", "x", "a b c", "dev relative ext4 rw 0 0"] {
+            assert_eq!(parse_mount(garbage), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        assert_eq!(unescape(r"a\04"), r"a\04");
+        assert_eq!(unescape(r"\999\777"), r"\999\777");
+        assert_eq!(unescape(r"\011\\"), "\t\\\\");
+    }
+
+    #[test]
+    fn a_device_counts_once_and_a_place_shows_the_latest_mount() {
+        let mut mounts = Vec::new();
+        for (device, point) in [
+            ("/dev/a", "/var/lib/x"),
+            ("/dev/a", "/"),
+            ("/dev/a", "/srv"),
+            ("tmpfs", "/tmp"),
+            ("tmpfs", "/run"),
+            ("/dev/b", "/run"),
+        ] {
+            note(mount(device, point), &mut mounts);
+        }
+        let expected = [mount("/dev/a", "/"), mount("tmpfs", "/tmp"), mount("/dev/b", "/run")];
+        assert_eq!(mounts, expected);
+    }
+
+    #[test]
+    fn no_filesystem_is_both_local_and_remote() {
+        assert!(LOCAL.iter().all(|local| !REMOTE.contains(local)));
+        assert!(Filesystem::remote().handles("fuse.sshfs"));
+        assert!(!Filesystem::local().handles("proc"));
+    }
+}
