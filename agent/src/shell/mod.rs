@@ -1,9 +1,9 @@
 //! All side effects: one current-thread loop that merges every source into one event enum, feeds [`crate::core`] and
 //! performs the effects it returns. Nothing is decided here.
 
-pub mod http;
-pub mod mqtt;
-pub mod tls;
 pub mod adjtimex;
 pub mod clock;
+pub mod http;
 pub mod hw;
+pub mod mqtt;
+pub mod tls;

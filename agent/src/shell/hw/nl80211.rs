@@ -236,7 +236,7 @@ mod tests {
     /// A station as mac80211 describes it, in its order: counters first, then signal and rates.
     fn station_body() -> Vec<u8> {
         const FAMILY_VERSION: [u8; 4] = [19, 1, 0, 0];
-        let tx = [nla(5, &866_7u32.to_ne_bytes()), nla(1, &8667u16.to_ne_bytes()), nla(8, &[])];
+        let tx = [nla(5, &8667u32.to_ne_bytes()), nla(1, &8667u16.to_ne_bytes()), nla(8, &[])];
         let info = [
             nla(1, &40u32.to_ne_bytes()),
             nla(7, &[(-58i8) as u8]),

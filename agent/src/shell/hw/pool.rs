@@ -239,7 +239,7 @@ mod tests {
         ("pressure", "proc/pressure/cpu"),
         ("cpu", "proc/stat"),
         ("network", "proc/net/dev"),
-        ("system", "proc/uptime"),
+        ("wifi", "proc/net/wireless"),
     ];
 
     fn hardware(root: &Path) -> (Hardware, mpsc::Receiver<Report>) {
@@ -339,9 +339,10 @@ mod tests {
         // The first comes back: its worker turns to the last of the hanging ones, then that one comes back too.
         fs::write(root.path().join(FILES[0].1), "0.5 0.4 0.3 1/99 1234\n").unwrap();
         assert_eq!(receive(&mut reports).await.collector, FILES[0].0);
-        fs::write(root.path().join(FILES[5].1), "12.5 3\n").unwrap();
+        let line = "face\nface\n wlan0: 0000   35.  -56.  -256        0      0      0      0     23        0\n";
+        fs::write(root.path().join(FILES[5].1), line).unwrap();
         let last = receive(&mut reports).await;
-        assert_eq!((last.collector, last.result.unwrap()[0].value), (FILES[5].0, 12.5));
+        assert_eq!((last.collector, last.result.unwrap()[0].value), (FILES[5].0, 0.5));
         assert_eq!(receive(&mut reports).await.collector, "time");
         for (_, file) in &FILES[1..5] {
             fs::write(root.path().join(file), "").unwrap();
