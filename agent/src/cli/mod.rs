@@ -2,15 +2,20 @@
 //!
 //! Decides nothing about mesh or vehicle: it asks the running agent, or prints what the libraries say.
 
+mod agent;
+pub mod client;
 pub mod command;
 pub mod completion;
 mod config;
 pub mod exit;
 pub mod help;
 pub mod man;
+pub mod mesh;
 mod parse;
+pub mod status;
 pub mod terminal;
 pub mod text;
+pub mod units;
 mod version;
 
 use std::process::ExitCode;
@@ -22,6 +27,8 @@ use terminal::Terminal;
 
 /// All commands in the order of the help.
 pub static COMMANDS: &[Command] = &[
+    status::COMMAND,
+    mesh::COMMAND,
     config::DEFAULT,
     config::CHECK,
     config::DOC,
@@ -67,3 +74,6 @@ fn write_error(terminal: &Terminal, text: &str) -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

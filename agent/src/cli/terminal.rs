@@ -53,6 +53,12 @@ impl Terminal {
         Terminal { colour: false, unicode: false }
     }
 
+    /// A terminal that shows ASCII in colours.
+    #[cfg(test)]
+    pub(super) const fn coloured() -> Terminal {
+        Terminal { colour: true, unicode: false }
+    }
+
     /// `text` in `style`, if there are colours.
     #[must_use]
     pub fn style(&self, text: &str, style: Style) -> String {

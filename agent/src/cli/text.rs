@@ -52,12 +52,20 @@ pub fn cut(text: &str, width: usize) -> String {
     kept
 }
 
-/// `text` with everything that could move a terminal's cursor, and if asked everything beyond ASCII, shown as `?`.
+/// `text` with everything that could move a terminal's cursor or turn its writing direction, and unless `unicode`
+/// everything beyond ASCII, shown as `?`.
 #[must_use]
 pub fn printable(text: &str, unicode: bool) -> String {
     text.chars()
-        .map(|c| if c.is_control() || (!unicode && !c.is_ascii()) { '?' } else { c })
+        .map(
+            |c| if c.is_control() || invisible(c) || (!unicode && !c.is_ascii()) { '?' } else { c },
+        )
         .collect()
+}
+
+/// Characters that show nothing themselves but change how others are shown (Unicode Bidi_Control and zero width).
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }
 
 /// How a column is aligned.
@@ -93,7 +101,7 @@ impl Cell {
 }
 
 /// Lays out rows below their headings, two spaces between columns. Columns whose cells are all empty are left out, and
-/// the first column is cut when the rows would be wider than `width`.
+/// the widest columns are cut when the rows would be wider than `width`.
 #[must_use]
 pub fn table(
     columns: &[(&str, Align)],
@@ -111,10 +119,7 @@ pub fn table(
             cells.chain([columns[*index].0.chars().count()]).max().unwrap_or(0)
         })
         .collect();
-    let total: usize = widths.iter().map(|width| width + 2).sum::<usize>().saturating_sub(2);
-    if let Some(first) = widths.first_mut() {
-        *first = first.saturating_sub(total.saturating_sub(width)).max(FIRST_COLUMN_CHARS_MIN);
-    }
+    shrink(&mut widths, width);
     let mut out = String::new();
     let heading: Vec<Cell> = columns
         .iter()
@@ -141,8 +146,20 @@ pub fn table(
     out
 }
 
-/// A name cut shorter than this says nothing.
-const FIRST_COLUMN_CHARS_MIN: usize = 8;
+/// A column cut shorter than this says nothing.
+const COLUMN_CHARS_MIN: usize = 8;
+
+/// Takes from the widest columns until all fit side by side.
+fn shrink(widths: &mut [usize], width: usize) {
+    let gaps = 2 * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > width {
+        let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > COLUMN_CHARS_MIN)
+        else {
+            return;
+        };
+        *widest -= 1;
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +185,7 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2Jb\r\n", true), "a?[2Jb??");
         assert_eq!(printable("caf\u{e9}", false), "caf?");
         assert_eq!(printable("caf\u{e9}", true), "caf\u{e9}");
+        assert_eq!(printable("a\u{202e}b\u{200b}", true), "a?b?");
     }
 
     #[test]

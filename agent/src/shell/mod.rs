@@ -6,4 +6,5 @@ pub mod clock;
 pub mod http;
 pub mod hw;
 pub mod mqtt;
+pub mod sdnotify;
 pub mod tls;

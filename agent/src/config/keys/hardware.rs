@@ -4,26 +4,11 @@ use std::time::Duration;
 
 use super::place;
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect};
+use crate::shell::hw::Hardware;
 
 /// Names of the collectors.
 fn collectors() -> Vec<&'static str> {
-    vec![
-        "block",
-        "cpu",
-        "filesystem",
-        "filesystem-remote",
-        "hwmon",
-        "load",
-        "memory",
-        "network",
-        "power",
-        "pressure",
-        "process",
-        "system",
-        "thermal",
-        "time",
-        "wifi",
-    ]
+    Hardware::known().collect()
 }
 
 pub(super) const HARDWARE: Section = Section {
