@@ -6,6 +6,7 @@
 
 pub mod mesh;
 pub mod olsrd;
+pub mod olsrd2;
 pub mod random;
 pub mod scene;
 pub mod stand_in;

@@ -28,7 +28,9 @@ pub const METRIC_MAX: u32 = 16_776_960;
 pub const METRIC_INFINITE: u32 = 16_777_215;
 /// `ff_dat_metric` counts no link worse than this, in thousandths of transmissions.
 const SUCCESS_MAX: u32 = 8_000;
-/// `ff_dat_metric` publishes no smaller change, in thousandths of transmissions.
+/// One transmission for each success.
+const SUCCESS_PERFECT: u32 = 1_000;
+/// `ff_dat_metric` publishes no smaller change except to perfection, in thousandths of transmissions.
 const SUCCESS_BAND: u32 = 100;
 
 /// Which daemon's rules a mesh follows.
@@ -233,7 +235,9 @@ impl Link {
             0 => SUCCESS_MAX,
             _ => ((seen + self.missed) * 1000 / received).min(SUCCESS_MAX),
         };
-        if self.metric_in == METRIC_INFINITE || measured.abs_diff(self.success) > SUCCESS_BAND {
+        let moved = measured.abs_diff(self.success) > SUCCESS_BAND
+            || (measured == SUCCESS_PERFECT && self.success != SUCCESS_PERFECT);
+        if self.metric_in == METRIC_INFINITE || moved {
             self.success = measured;
             self.metric_in = told_metric(u64::from(measured) * 2_097_152 / 1000);
         }

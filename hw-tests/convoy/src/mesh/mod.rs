@@ -16,6 +16,7 @@ pub use link::{
     Family, HOLD_MS, Link, METRIC_INFINITE, METRIC_MAX, METRIC_PERFECT, QUALITY_PERFECT, Status,
     etx_cost_1024, told_metric,
 };
+pub use routes::Path;
 pub use view::{AliasSeen, EdgeSeen, LinkSeen, NeighborSeen, NetworkSeen, RouteSeen, View};
 
 use crate::random::Random;

@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use super::routes::Path;
 use super::{
     Content, Edge, End, Family, METRIC_INFINITE, Mesh, Node, Status, Timers, etx_cost_1024,
 };
+
+/// olsrd2: what an attached network adds to the cost and the hops of its announcer by default.
+const ATTACHED_METRIC: u64 = 1;
+const ATTACHED_HOPS: u32 = 1;
 
 /// An own link.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +120,8 @@ pub struct NetworkSeen {
     pub node: usize,
     /// Time left; 0 for own ones.
     pub valid_ms: u64,
+    /// olsrd2: version of the announcer's message.
+    pub ansn: u16,
 }
 
 /// A node whose further addresses are known.
@@ -232,29 +239,38 @@ impl Mesh {
             let Some(path) = path else { continue };
             let Some((pair, side)) = path.first else { continue };
             let target = &nodes[to];
-            let mut prefixes = match self.family {
-                Family::Olsrd => vec![(target.interfaces[0].address, 32)],
-                Family::Olsrd2 => vec![(target.loopback, 32)],
-            };
-            if aliases.iter().any(|alias| alias.node == to) {
-                prefixes.extend(target.interfaces[1..].iter().map(|alias| (alias.address, 32)));
-            }
-            prefixes.extend(
-                networks.iter().filter(|network| network.node == to).map(|network| network.prefix),
-            );
-            for prefix in prefixes {
+            let mut reach = |prefix: (Ipv4Addr, u8), cost, hops, last_hop| {
                 let route = RouteSeen {
                     prefix,
                     node: to,
                     gateway: self.pairs[pair].ends[1 - side],
                     interface: self.pairs[pair].ends[side].1,
-                    cost: path.cost,
-                    hops: path.hops,
-                    last_hop: path.previous,
+                    cost,
+                    hops,
+                    last_hop,
                 };
-                let better = |old: &RouteSeen| (route.cost, route.hops) < (old.cost, old.hops);
+                let better = |old: &RouteSeen| (cost, hops) < (old.cost, old.hops);
                 if routes.get(&prefix).is_none_or(better) {
                     routes.insert(prefix, route);
+                }
+            };
+            let Path { cost, hops, previous, .. } = *path;
+            let main = match self.family {
+                Family::Olsrd => target.interfaces[0].address,
+                Family::Olsrd2 => target.loopback,
+            };
+            reach((main, 32), cost, hops, previous);
+            if aliases.iter().any(|alias| alias.node == to) {
+                for alias in &target.interfaces[1..] {
+                    reach((alias.address, 32), cost, hops, previous);
+                }
+            }
+            for network in networks.iter().filter(|network| network.node == to) {
+                match self.family {
+                    Family::Olsrd => reach(network.prefix, cost, hops, previous),
+                    Family::Olsrd2 => {
+                        reach(network.prefix, cost + ATTACHED_METRIC, hops + ATTACHED_HOPS, to);
+                    }
                 }
             }
         }
@@ -333,24 +349,28 @@ impl Mesh {
     }
 
     fn announcements(&self, node: usize) -> (Vec<NetworkSeen>, Vec<AliasSeen>) {
-        let networks_of = |origin: usize, valid_ms: u64| {
+        let networks_of = |origin: usize, valid_ms: u64, ansn: u16| {
             let origin_node = &self.nodes[origin];
             let loopback = (self.family == Family::Olsrd).then_some((origin_node.loopback, 32));
             let prefixes = loopback.into_iter().chain(origin_node.networks.iter().copied());
-            prefixes.map(move |prefix| NetworkSeen { prefix, node: origin, valid_ms })
+            prefixes.map(move |prefix| NetworkSeen { prefix, node: origin, valid_ms, ansn })
         };
         let network_kind = match self.family {
             Family::Olsrd => 2,
             Family::Olsrd2 => 0,
         };
         let mut networks: Vec<NetworkSeen> = match self.family {
-            Family::Olsrd => networks_of(node, 0).collect(),
+            Family::Olsrd => networks_of(node, 0, 0).collect(),
             Family::Olsrd2 => Vec::new(),
         };
         let mut aliases = Vec::new();
         for origin in 0..self.nodes.len() {
             if let Some(kept) = self.kept(node, network_kind, origin) {
-                networks.extend(networks_of(origin, kept.until - self.now));
+                let ansn = match kept.message.content {
+                    Content::Topology { ansn, .. } => ansn,
+                    Content::Aliases | Content::Networks => 0,
+                };
+                networks.extend(networks_of(origin, kept.until - self.now, ansn));
             }
             if let Some(kept) = self.kept(node, 1, origin) {
                 aliases.push(AliasSeen { node: origin, valid_ms: kept.until - self.now });
