@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use convoy::mesh::Family;
 use convoy::olsrd::Plugin;
-use convoy::stand_in::{Clocked, Olsrd, loopback};
+use convoy::stand_in::{Access, Clocked, Hazards, Olsrd, Olsrd2, loopback};
 use convoy::world::World;
 
 const HELP: &str = "\
@@ -16,7 +17,7 @@ Plays a routing daemon that sees a mesh of vehicles which drive in circles.
 Usage: cargo convoy serve [OPTIONS]
 
   --nodes N            size of the mesh, 1 to 2000 (default 100)
-  --protocol NAME      jsoninfo (default) or txtinfo
+  --protocol NAME      jsoninfo (default), txtinfo, olsrd2-http or olsrd2-telnet
   --listen HOST:PORT   where (default 127.0.0.1:9090)
   --still              vehicles keep their places
   --seconds S          end after S seconds
@@ -26,10 +27,17 @@ Usage: cargo convoy serve [OPTIONS]
 /// More would take minutes to warm up.
 const NODES_MAX: usize = 2000;
 
+/// What is played.
+#[derive(Clone, Copy)]
+enum Protocol {
+    Olsrd(Plugin),
+    Olsrd2(Access),
+}
+
 /// What the command line asks for.
 struct Options {
     nodes: usize,
-    plugin: Plugin,
+    protocol: Protocol,
     listen: SocketAddr,
     moving: bool,
     seconds: Option<u64>,
@@ -40,7 +48,7 @@ fn options(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>,
     use lexopt::prelude::*;
     let mut options = Options {
         nodes: 100,
-        plugin: Plugin::Jsoninfo,
+        protocol: Protocol::Olsrd(Plugin::Jsoninfo),
         listen: loopback(9090),
         moving: true,
         seconds: None,
@@ -52,10 +60,12 @@ fn options(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>,
             Long("nodes") => options.nodes = parser.value()?.parse()?,
             Long("protocol") => {
                 let name = parser.value()?.string()?;
-                options.plugin = match name.as_str() {
-                    "jsoninfo" => Plugin::Jsoninfo,
-                    "txtinfo" => Plugin::Txtinfo,
-                    _ => return Err(format!("`{name}` is neither jsoninfo nor txtinfo").into()),
+                options.protocol = match name.as_str() {
+                    "jsoninfo" => Protocol::Olsrd(Plugin::Jsoninfo),
+                    "txtinfo" => Protocol::Olsrd(Plugin::Txtinfo),
+                    "olsrd2-http" => Protocol::Olsrd2(Access::Http),
+                    "olsrd2-telnet" => Protocol::Olsrd2(Access::Telnet),
+                    _ => return Err(format!("there is no protocol `{name}`; see --help").into()),
                 };
             }
             Long("listen") => options.listen = parser.value()?.parse()?,
@@ -85,11 +95,24 @@ pub fn main(
 }
 
 async fn serve(options: Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let world = World::field(Family::Olsrd, options.nodes, options.moving, options.seed);
-    let clocked = Clocked::new(world);
-    let server = Olsrd::bind(clocked, 0, options.plugin, options.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", options.listen))?;
-    println!("{} nodes on {}", options.nodes, server.address());
+    let Options { nodes, protocol, listen, moving, seed, .. } = options;
+    let hazards = Hazards::default();
+    let cannot = |error| format!("cannot listen on {listen}: {error}");
+    let (server, address): (Pin<Box<dyn Future<Output = ()>>>, SocketAddr) = match protocol {
+        Protocol::Olsrd(plugin) => {
+            let clocked = Clocked::new(World::field(Family::Olsrd, nodes, moving, seed));
+            let server = Olsrd::bind(clocked, 0, plugin, listen, hazards).map_err(cannot)?;
+            let address = server.address();
+            (Box::pin(server.run()), address)
+        }
+        Protocol::Olsrd2(access) => {
+            let clocked = Clocked::new(World::field(Family::Olsrd2, nodes, moving, seed));
+            let server = Olsrd2::bind(clocked, 0, access, listen, hazards).map_err(cannot)?;
+            let address = server.address();
+            (Box::pin(server.run()), address)
+        }
+    };
+    println!("{nodes} nodes on {address}");
     let end = async {
         match options.seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -97,7 +120,7 @@ async fn serve(options: Options) -> Result<ExitCode, Box<dyn std::error::Error>>
         }
     };
     tokio::select! {
-        () = server.run() => {}
+        () = server => {}
         () = end => {}
         result = tokio::signal::ctrl_c() => result?,
     }

@@ -1,6 +1,8 @@
 //! The stand-ins against what real daemons sent: for the same mesh, the same keys in the same order, the same formats, and the
 //! same values wherever the mesh determines them.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
