@@ -178,6 +178,12 @@ impl<'a> Reader<'a> {
         (self.input[start..].trim_ascii(), None)
     }
 
+    /// The first byte of the value that stands here, without reading it.
+    pub fn upcoming(&mut self) -> Option<u8> {
+        self.white_space();
+        self.peek()
+    }
+
     /// Enters the object that stands here. Anything else is skipped, and the answer is `false`.
     pub fn open_object(&mut self) -> bool {
         self.open(b'{')
@@ -559,9 +565,10 @@ mod tests {
             A,
             C,
         }
+        use Field::{A, C};
         let known = |key: &[u8]| match key {
-            b"a" => Some(Field::A),
-            b"c" => Some(Field::C),
+            b"a" => Some(A),
+            b"c" => Some(C),
             _ => None,
         };
         let document = br#"[{"a": 1,"b": "x","c": 2},{"a": 3,"b": "y","c": 4},{"c": 5, "a": 6},{"a": 7,"b": {"c": 0},"c": 8}]"#;
@@ -575,7 +582,6 @@ mod tests {
                 seen.push((field, reader.scalar().integer()));
             }
         }
-        use Field::{A, C};
         let expected = [(A, 1), (C, 2), (A, 3), (C, 4), (C, 5), (A, 6), (A, 7), (C, 8)];
         assert_eq!(seen, expected.map(|(field, value)| (field, Some(value))));
     }

@@ -7,8 +7,12 @@
 pub mod build;
 pub mod cost;
 pub mod failure;
+pub mod http;
 mod identity;
 pub mod json;
+pub mod lookup;
+pub mod names;
 pub mod number;
+pub mod v1;
 pub mod v2;
 pub mod view;

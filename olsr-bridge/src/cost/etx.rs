@@ -16,6 +16,9 @@ pub const QUALITY_MIN: f64 = 0.1;
 /// Fixed point steps at which olsrd calls a link broken, whatever the algorithm.
 const LINK_BROKEN_STEPS: i64 = 4_194_304;
 
+/// What a broken topology edge of `etx_fpm` reads: 4194304 steps of 1/65535, printed as if they were 1/65536.
+const EDGE_BROKEN_FPM: f64 = 64.0;
+
 /// Fixed point steps at which olsrd calls a route broken, whatever the algorithm.
 const ROUTE_BROKEN_STEPS: i64 = 4_294_967_295;
 
@@ -24,6 +27,21 @@ const STEPS: f64 = 1024.0;
 
 /// Steps per transmission of `etx_fpm`.
 const STEPS_FPM: f64 = 65_535.0;
+
+/// What a topology edge of olsrd measures. With `etx_fpm` a broken edge reads a plausible 64, so the worse of its two
+/// `quality` values decides where the cost alone cannot.
+#[must_use]
+pub fn edge_measure(cost: Measure, quality: Option<f64>) -> Measure {
+    let broken = quality.is_some_and(|quality| quality < QUALITY_MIN);
+    match cost {
+        Measure::Etx(EDGE_BROKEN_FPM) if broken => Measure::Broken,
+        Measure::Etx(_)
+        | Measure::EtxScaled(_)
+        | Measure::Broken
+        | Measure::Missing
+        | Measure::Raw(_) => cost,
+    }
+}
 
 /// Fills the costs of all links, edges, routes and gateways in `parts` and tells how this daemon measures links.
 pub(crate) fn apply(parts: &mut Parts, options: &CostOptions) -> LinkMetric {
