@@ -2,7 +2,7 @@
 //! again. It keeps no queue and decides nothing about records; that is [`crate::core::outbox`]'s business. Each connection
 //! is disposable: a clean start, its own command channel, nothing carried over.
 //!
-//! # Decision (July 2026, in force): rumqttc's packets, our own connection
+//! # Decision (November 2026, in force): rumqttc's packets, our own connection
 //!
 //! Packets are read and written by the codecs of `rumqttc-v5-next` and `rumqttc-v4-next`, the maintained successors of
 //! rumqttc; sockets, TLS, time limits and the count of what is in flight are ours (this file and the rooms below it).

@@ -256,6 +256,9 @@ async fn greet(
             Some(_) => {
                 return Err(End::Failed(not_mqtt(settings, "its first packet is no answer")));
             }
+            None if wire::is_no_answer(input) => {
+                return Err(End::Failed(not_mqtt(settings, "what it sends is no answer")));
+            }
             None => {}
         }
         match stream.read_buf(input).await {
@@ -559,13 +562,16 @@ impl Session {
         if let Some(text) = tls::explain(error, &self.settings.host) {
             return End::Failed(format!("{broker}: {text}"));
         }
+        // Some brokers close without a word when another client takes the identifier (mosquitto 2.0 does).
+        let rival = format!("another client took the identifier `{}`", self.settings.client_id);
         End::Failed(if self.spoken_to {
-            format!("{broker} closed the connection ({error}): it was stopped, or the link broke")
+            format!(
+                "{broker} closed the connection ({error}): it was stopped, the link broke, or {rival}"
+            )
         } else {
             format!(
-                "{broker} closed the connection right after accepting it ({error}): another client may use the identifier \
-                 `{}`, or this user may not publish; see the broker's log",
-                self.settings.client_id
+                "{broker} closed the connection right after accepting it ({error}): {rival}, or this user may not publish; \
+                 see the broker's log"
             )
         })
     }

@@ -230,6 +230,13 @@ pub fn read_first(
     read(from, protocol, packet_bytes_max)
 }
 
+/// Whether what has arrived so far cannot become an answer to the first packet, whatever follows: a web server's words are
+/// a valid beginning of some other packet.
+pub fn is_no_answer(from: &[u8]) -> bool {
+    const CONNACK: u8 = 0x20;
+    from.first().is_some_and(|first| *first != CONNACK)
+}
+
 /// For packets of a few bytes, which always fit.
 fn write_short(
     to: &mut BytesMut,
@@ -484,6 +491,27 @@ mod tests {
             read_first(&mut answer, Protocol::V5, LIMIT),
             Ok(Some(Incoming::Accepted(terms)))
         );
+    }
+
+    #[test]
+    fn a_broker_that_ends_the_connection_says_why() {
+        let mut taken_over = bytes(&[0xe0, 0x02, 0x8e, 0x00]);
+        assert!(matches!(
+            read(&mut taken_over, Protocol::V5, LIMIT),
+            Ok(Some(Incoming::Closing { taken_over: true, .. }))
+        ));
+        let mut stopping = bytes(&[0xe0, 0x07, 0x8b, 0x05, 0x1f, 0x00, 0x02, b'b', b'y']);
+        let why = "ServerShuttingDown: by".to_owned();
+        assert_eq!(
+            read(&mut stopping, Protocol::V5, LIMIT),
+            Ok(Some(Incoming::Closing { taken_over: false, why }))
+        );
+    }
+
+    #[test]
+    fn a_web_server_is_no_broker() {
+        assert!(is_no_answer(b"HTTP/1.1 400 Bad Request"));
+        assert!(!is_no_answer(&[0x20]) && !is_no_answer(&[]));
     }
 
     #[test]
