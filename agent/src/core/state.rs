@@ -44,8 +44,6 @@ pub struct MeshState {
     pub polls_ok: u64,
     /// Failed polls by cause.
     pub polls_failed: BTreeMap<FailureClass, u64>,
-    /// Restarts of the daemon that were noticed.
-    pub daemon_restarts: u64,
     /// Why the latest poll failed, if it did, for a person.
     pub error: Option<(FailureClass, String)>,
 }
@@ -225,8 +223,9 @@ pub struct State {
 /// Polls that may fail in a row before the view counts as stale: one lost answer is normal on a busy board.
 const VIEW_STALE_INTERVALS: u64 = 3;
 
-/// No view younger than this is stale, however short the interval: olsrd itself answers from a cache of 1 s.
-const VIEW_STALE_MS_MIN: u64 = 3_000;
+/// No view younger than this is stale, however short the interval: the age at which costs become stale by default
+/// ([`crate::core::links::Policy::stale_after`]), so that page and costs agree.
+const VIEW_STALE_MS_MIN: u64 = 10_000;
 
 impl State {
     /// Age of the latest view of the mesh, `None` when there never was one.

@@ -96,6 +96,8 @@ pub struct MeshStatus {
     pub error: Option<MeshError>,
     /// Restarts of the daemon that were noticed.
     pub daemon_restarts: u64,
+    /// Time until the daemon's numbers can be believed, while it warms up.
+    pub warming_ms: Option<u64>,
     /// Neighbours.
     pub neighbors: u64,
     /// Routes.
@@ -297,12 +299,13 @@ pub(crate) fn whole_cost(reach: Reach) -> Option<i64> {
 
 fn mesh(state: &State) -> MeshStatus {
     let mesh = &state.mesh;
+    let now = state.now.mono;
     let view = mesh.view.as_deref();
     let length = |list: fn(&MeshView) -> usize| view.map_or(0, |view| list(view) as u64);
     MeshStatus {
         configured: mesh.configured,
         daemon: view.map(|view| view.daemon.clone()),
-        view_age_ms: mesh.view_at.map(|at| elapsed_ms(state.now.mono, at)),
+        view_age_ms: mesh.view_at.map(|at| elapsed_ms(now, at)),
         stale: state.mesh_stale(),
         poll_us: mesh.poll_us,
         polls_ok: mesh.polls_ok,
@@ -315,7 +318,8 @@ fn mesh(state: &State) -> MeshStatus {
             .error
             .as_ref()
             .map(|(class, text)| MeshError { class: *class, text: text.clone() }),
-        daemon_restarts: mesh.daemon_restarts,
+        daemon_restarts: state.vehicles.daemon_restarts(),
+        warming_ms: state.vehicles.warming_until(now).map(|until| elapsed_ms(until, now)),
         neighbors: length(|view| view.neighbors.len()),
         routes: length(|view| view.routes.len()),
         edges: length(|view| view.edges.len()),

@@ -61,6 +61,19 @@ pub static VEHICLES: Metric = Metric::gauge(
     &["reach"],
 );
 
+/// Vehicles for which there was no room.
+pub static VEHICLES_OMITTED: Metric = Metric::counter(
+    "outrider_mesh_vehicles_omitted_total",
+    "Times a vehicle was not followed, or another given up for it, for want of room.",
+    &[],
+);
+/// Claims of foreign names.
+pub static NAME_CONFLICTS: Metric = Metric::counter(
+    "outrider_mesh_name_conflicts_total",
+    "Times a node of the mesh claimed the name of another vehicle and did not get it.",
+    &[],
+);
+
 const LINK: &[&str] = &["interface", "local", "remote", "neighbor"];
 
 /// Whether packets can use a link.
@@ -235,6 +248,8 @@ pub static ALL: &[&Metric] = &[
     &NODE_STALE,
     &NODE_TRANSITIONS,
     &VEHICLES,
+    &VEHICLES_OMITTED,
+    &NAME_CONFLICTS,
     &LINK_USABLE,
     &LINK_COST,
     &LINK_QUALITY_IN,
@@ -277,7 +292,7 @@ pub fn visit(state: &State, sink: &mut Sink<'_>) {
         sizes(view, sink);
         daemon(view, sink);
     }
-    sink(&DAEMON_RESTARTS, &[], count(state.mesh.daemon_restarts));
+    sink(&DAEMON_RESTARTS, &[], count(state.vehicles.daemon_restarts()));
     polls(state, sink);
 }
 
@@ -336,6 +351,8 @@ fn vehicles(state: &State, sink: &mut Sink<'_>) {
         let vehicles = state.vehicles.iter().filter(|(_, v)| ReachKind::from(v.reach) == kind);
         sink(&VEHICLES, &[kind.word()], size(vehicles.count()));
     }
+    sink(&VEHICLES_OMITTED, &[], count(state.vehicles.overflow()));
+    sink(&NAME_CONFLICTS, &[], count(state.vehicles.name_conflicts()));
 }
 
 /// A link with its label values written out, which every family of the link needs.
