@@ -74,7 +74,13 @@ impl Parts {
         self.complain_times(part, fault, example, 1);
     }
 
-    fn complain_times(&mut self, part: Part, fault: &'static str, example: &[u8], count: u32) {
+    pub(crate) fn complain_times(
+        &mut self,
+        part: Part,
+        fault: &'static str,
+        example: &[u8],
+        count: u32,
+    ) {
         let known =
             self.complaints.iter_mut().find(|known| known.part == part && known.fault == fault);
         if let Some(known) = known {

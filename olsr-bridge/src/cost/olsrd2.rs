@@ -65,12 +65,14 @@ pub(crate) fn apply(parts: &mut Parts, options: &CostOptions) -> LinkMetric {
     let paths = Paths::of(parts);
     let costs: Vec<NetworkCost> =
         parts.routes.iter().map(|(route, measure)| paths.cost(route, *measure, options)).collect();
-    for at in 0..costs.len() {
-        parts.routes[at].0.cost = costs[at];
-        let told = matches!(parts.routes[at].1, Measure::Raw(_));
-        if told && costs[at] == NetworkCost::NotMeaningful {
-            parts.complain(Part::Routes, MIXED, b"");
-        }
+    let mut mixed = 0;
+    for ((route, measure), cost) in parts.routes.iter_mut().zip(costs) {
+        route.cost = cost;
+        let told = matches!(measure, Measure::Raw(_));
+        mixed += u32::from(told && cost == NetworkCost::NotMeaningful);
+    }
+    if mixed > 0 {
+        parts.complain_times(Part::Routes, MIXED, b"", mixed);
     }
     metric(parts)
 }
