@@ -189,7 +189,7 @@ fn values_of_the_wrong_kind_are_told_how_to_be_written() {
     }
     for (line, text) in [
         ("queue_bytes = \"1MB\"", "`1MB` is not a size"),
-        ("queue_bytes = \"1B\"", "1B is out of range; it must be from 16KiB to 256MiB"),
+        ("queue_bytes = \"1B\"", "1B is out of range; it must be from 64KiB to 256MiB"),
         ("port = 0", "0 is out of range; it must be from 1 to 65535"),
         ("port = 65536", "65536 is out of range"),
         ("host = \"mqtt://x\"", "there is no `mqtt://` in front"),

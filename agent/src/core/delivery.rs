@@ -53,8 +53,8 @@ impl Class {
     #[must_use]
     pub const fn share(self, total: usize) -> usize {
         match self {
-            Class::Birth => total / 4,
-            Class::Event => total / 2,
+            Class::Birth => total / 2,
+            Class::Event => total / 4,
             Class::Telemetry => total,
         }
     }
@@ -63,8 +63,8 @@ impl Class {
     #[must_use]
     pub const fn record_bytes_max(self, total: usize) -> usize {
         match self {
-            Class::Birth => total / 4,
-            Class::Event | Class::Telemetry => total / 2,
+            Class::Birth | Class::Telemetry => total / 2,
+            Class::Event => total / 4,
         }
     }
 }

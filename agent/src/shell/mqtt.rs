@@ -188,7 +188,7 @@ pub struct Settings {
     pub client_id: String,
     /// User name.
     pub username: Option<String>,
-    /// File holding the password; one line end after it does not count.
+    /// File holding the password in its first line.
     pub password_file: Option<PathBuf>,
     /// TLS, if it is used.
     pub tls: Option<tls::Files>,

@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+
+use crate::shell::clock;
 
 /// Largest PEM or password file that is read: far more than any chain, far less than would hurt.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -110,7 +113,7 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
     }
 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(WallClock))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::Library)?
         .with_root_certificates(roots);
@@ -124,6 +127,17 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
     // The configuration lives for one connection: a store of sessions to resume would only cost memory.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The wall clock as [`clock::wall`] reads it. The library's own reading panics on 32-bit machines whose clock claims a date
+/// after 2038.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        clock::wall().map(UnixTime::since_unix_epoch)
+    }
 }
 
 /// Reads a small file whole.
@@ -178,6 +192,9 @@ pub fn explain(error: &io::Error, host: &str) -> Option<String> {
         }
         rustls::Error::PeerIncompatible(why) => {
             format!("the broker's TLS does not fit ours ({why:?}): it must offer TLS 1.3")
+        }
+        rustls::Error::FailedToGetCurrentTime => {
+            "certificates cannot be checked, because this machine's clock shows no date that can be read: set the clock".to_owned()
         }
         other => format!("TLS failed: {other}"),
     };

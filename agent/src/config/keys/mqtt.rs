@@ -165,7 +165,7 @@ pub(super) const MQTT: Section = Section {
                   counted.",
             preset: Preset::Is("\"1MiB\""),
             example: "\"256KiB\"",
-            field: Field::Size(place!(mqtt.queue_bytes as usize), [16 << 10, 256 << 20]),
+            field: Field::Size(place!(mqtt.queue_bytes as usize), [64 << 10, 256 << 20]),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {

@@ -90,12 +90,12 @@ fn half_of_the_bytes_stay_free_of_flight() {
 #[test]
 fn telemetry_makes_room_for_events_but_never_the_reverse() {
     let mut window = window();
-    let event = admit(&mut window, Class::Event, 500);
-    let old = admit(&mut window, Class::Telemetry, 300);
-    let newer = admit(&mut window, Class::Telemetry, 200);
-    let admission = window.admit(Mono::default(), Class::Telemetry, 400);
+    let event = admit(&mut window, Class::Event, 250);
+    let old = admit(&mut window, Class::Telemetry, 450);
+    let newer = admit(&mut window, Class::Telemetry, 300);
+    let admission = window.admit(Mono::default(), Class::Telemetry, 500);
     assert_eq!((admission.held, admission.dropped), (true, vec![old, newer]));
-    let admission = window.admit(Mono::default(), Class::Birth, 200);
+    let admission = window.admit(Mono::default(), Class::Birth, 300);
     assert_eq!(admission.dropped, [RecordId(4)], "the birth displaces telemetry, not the event");
     window.connected(u16::MAX);
     assert_eq!(window.next_to_send(), Some(admission.id));
@@ -110,21 +110,21 @@ fn a_storm_of_events_leaves_telemetry_its_share() {
     for _ in 0..100 {
         admit(&mut window, Class::Event, 50);
     }
-    assert_eq!(window.records(), 11, "ten events fill their half");
+    assert_eq!(window.records(), 6, "five events fill their quarter");
     window.connected(u16::MAX);
-    for _ in 0..10 {
+    for _ in 0..5 {
         let id = window.next_to_send().unwrap();
         window.acknowledged(id);
     }
     assert_eq!(window.next_to_send(), Some(telemetry));
-    assert_eq!(window.dropped_total().collect::<Vec<_>>(), [(Class::Event, DropCause::Full, 90)]);
+    assert_eq!(window.dropped_total().collect::<Vec<_>>(), [(Class::Event, DropCause::Full, 95)]);
 }
 
 #[test]
 fn what_can_never_fit_displaces_nothing() {
     let mut window = window();
     admit(&mut window, Class::Telemetry, 400);
-    for (class, bytes) in [(Class::Birth, 251), (Class::Event, 501), (Class::Telemetry, 501)] {
+    for (class, bytes) in [(Class::Birth, 501), (Class::Event, 251), (Class::Telemetry, 501)] {
         let admission = window.admit(Mono::default(), class, bytes);
         assert_eq!((admission.held, admission.dropped.len()), (false, 0));
     }

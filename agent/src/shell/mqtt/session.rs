@@ -199,12 +199,9 @@ fn hello(settings: &Settings, duty: &Duty, number: u64) -> Result<Hello, String>
         })
     });
     let password = password.transpose()?.map(|mut password| {
-        if password.ends_with(b"\n") {
-            password.pop();
-        }
-        if password.ends_with(b"\r") {
-            password.pop();
-        }
+        let first_line =
+            password.split(|byte| b"\r\n".contains(byte)).next().map_or(0, <[u8]>::len);
+        password.truncate(first_line);
         Bytes::from(password)
     });
     let login = match (settings.username.clone(), password) {
