@@ -1,5 +1,5 @@
 //! Whole block devices: traffic from /proc/diskstats (Documentation/admin-guide/iostats.rst; sectors there are always
-//! 512 bytes), wear of eMMC from /sys/block. SD cards, SATA and NVMe do not publish their wear in sysfs; asking
+//! 512 bytes), wear of eMMC from /sys/block, what was ever written to ext4 and f2fs from /sys/fs. SD cards, SATA and NVMe do not publish their wear in sysfs; asking
 //! them takes privileged device commands, which this program does not send.
 
 use crate::core::catalog::hardware as catalog;
@@ -14,6 +14,9 @@ const DEVICES_MAX: usize = 32;
 /// Memory devices, unused loops, boot partitions and replay-protected memory of eMMC, drives without wear.
 pub(super) const UNINTERESTING: &[&str] =
     &["loop*", "ram*", "zram*", "fd*", "sr*", "nbd*", "mmcblk*boot*", "mmcblk*rpmb", "mtdblock*"];
+
+/// Filesystems that count below /sys/fs (Documentation/ABI/testing/sysfs-fs-ext4, sysfs-fs-f2fs).
+const COUNTING: [&str; 2] = ["ext4", "f2fs"];
 
 const SECTOR_BYTES: Scale = Scale::Times(512.0);
 
@@ -54,6 +57,9 @@ impl Collector for Block {
         }
         for device in &devices {
             read_attributes(device, tree, output);
+        }
+        for fstype in COUNTING {
+            read_lifetimes(fstype, tree, output);
         }
     }
 }
@@ -110,5 +116,20 @@ fn read_wear(device: &str, tree: &mut Tree, output: &mut Output<'_>) {
         tree.number(format_args!("sys/block/{device}/device/pre_eol_info"), output)
     {
         output.put(&catalog::BLOCK_PRE_EOL, &[device], state);
+    }
+}
+
+/// Bytes written since each filesystem was made, and ext4's count of errors. The devices here are partitions.
+fn read_lifetimes(fstype: &str, tree: &mut Tree, output: &mut Output<'_>) {
+    let devices = tree.names(format_args!("sys/fs/{fstype}"), output);
+    for device in output.bounded(devices, DEVICES_MAX, "filesystems that count") {
+        let path = format_args!("sys/fs/{fstype}/{device}/lifetime_write_kbytes");
+        // Beside the devices there are `features` and the like, without this file.
+        let Some(written) = tree.number(path, output) else { continue };
+        let labels = [device.as_str(), fstype];
+        let metric = &catalog::FILESYSTEM_LIFETIME_WRITTEN;
+        output.put_scaled(metric, &labels, Some(written), Scale::KIBI);
+        let errors = tree.number(format_args!("sys/fs/{fstype}/{device}/errors_count"), output);
+        output.put_scaled(&catalog::FILESYSTEM_ERRORS, &[&device], errors, Scale::ONE);
     }
 }

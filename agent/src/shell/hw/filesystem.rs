@@ -13,7 +13,7 @@ use nix::sys::statvfs::{Statvfs, statvfs};
 use crate::core::catalog::hardware as catalog;
 
 use super::Collector;
-use super::tree::{Cause, Output, Scale, Tree};
+use super::tree::{Cause, Output, Tree};
 
 /// Mount points reported. A vehicle has five; pods' mounts are excluded by name.
 const MOUNTS_MAX: usize = 32;
@@ -61,9 +61,6 @@ const REMOTE: &[&str] = &[
     "virtiofs",
 ];
 
-/// Filesystems that publish lifetime writes below /sys/fs.
-const COUNTING: [&str; 2] = ["ext4", "f2fs"];
-
 pub(super) struct Filesystem {
     remote: bool,
 }
@@ -105,9 +102,6 @@ impl Collector for Filesystem {
             output.put(&catalog::FILESYSTEM_READONLY, &labels, readonly);
             let labels = [mount.point.as_str(), &mount.device, &mount.fstype];
             output.put(&catalog::FILESYSTEM_INFO, &labels, 1.0);
-        }
-        if !self.remote {
-            read_lifetimes(tree, output);
         }
     }
 }
@@ -206,24 +200,6 @@ fn put_fill(status: &Statvfs, labels: &[&str; 1], output: &mut Output<'_>) {
     if files > 0.0 {
         output.put(&catalog::FILESYSTEM_FILES, labels, files);
         output.put(&catalog::FILESYSTEM_FILES_FREE, labels, files_free);
-    }
-}
-
-/// What ext4 and f2fs know about themselves (Documentation/ABI/testing/sysfs-fs-ext4, sysfs-fs-f2fs).
-fn read_lifetimes(tree: &mut Tree, output: &mut Output<'_>) {
-    for fstype in COUNTING {
-        let mut devices = tree.names(format_args!("sys/fs/{fstype}"), output);
-        // Besides devices there are `features` and the like, without these files.
-        devices.truncate(MOUNTS_MAX);
-        for device in devices {
-            let path = format_args!("sys/fs/{fstype}/{device}/lifetime_write_kbytes");
-            let written = tree.number(path, output);
-            let labels = [device.as_str(), fstype];
-            let metric = &catalog::FILESYSTEM_LIFETIME_WRITTEN;
-            output.put_scaled(metric, &labels, written, Scale::KIBI);
-            let errors = tree.number(format_args!("sys/fs/{fstype}/{device}/errors_count"), output);
-            output.put_scaled(&catalog::FILESYSTEM_ERRORS, &[&device], errors, Scale::ONE);
-        }
     }
 }
 

@@ -80,7 +80,7 @@ fn os_name(text: &str) -> &str {
 
 /// Model from the device tree (ARM) or the firmware's tables (x86).
 fn model(tree: &mut Tree, output: &mut Output<'_>) -> String {
-    if let Some(model) = tree.text(format_args!("proc/device-tree/model"), output) {
+    if let Some(model) = tree.text(format_args!("sys/firmware/devicetree/base/model"), output) {
         return model.to_owned();
     }
     let mut table = |file: &str| {

@@ -26,7 +26,8 @@ impl Collector for Thermal {
             let most = tree.number(format_args!("{CLASS}/{device}/max_state"), output);
             let now = tree.number(format_args!("{CLASS}/{device}/cur_state"), output);
             if let (Some(now), Some(most @ 1.0..)) = (now, most) {
-                output.put(&catalog::COOLING, &[&device, &kind], now / most);
+                // intel_powerclamp says -1 while it is idle.
+                output.put(&catalog::COOLING, &[&device, &kind], now.max(0.0) / most);
             }
         }
     }
