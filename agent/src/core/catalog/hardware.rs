@@ -231,8 +231,8 @@ metrics! {
         "1 while the interface can carry traffic: operstate up, or unknown with a carrier, from /sys/class/net.";
     NETWORK_CARRIER_CHANGES = Counter "outrider_network_carrier_changes_total" ["interface"] 0 local
         "Times the carrier came or went, from /sys/class/net.";
-    NETWORK_SPEED = Gauge "outrider_network_speed_bits_per_second" ["interface"] 6 local
-        "Speed the link has negotiated, in bits per second, from /sys/class/net.";
+    NETWORK_SPEED = Gauge "outrider_network_speed_bytes_per_second" ["interface"] 6 local
+        "Speed the link has negotiated, in bytes per second (125,000 for 1 Mbit/s), from /sys/class/net.";
     NETWORK_MTU = Gauge "outrider_network_mtu_bytes" ["interface"] 0 local
         "Largest packet the interface sends, in bytes, from /sys/class/net.";
     NETWORK_INFO = Info "outrider_network_info" ["interface", "kind", "operstate"] 0 local
@@ -249,16 +249,16 @@ metrics! {
         "Stations heard on the interface, from nl80211.";
     WIFI_FREQUENCY = Gauge "outrider_wifi_frequency_hertz" ["interface"] 6 local
         "Centre frequency of the primary channel, in hertz, from nl80211.";
-    WIFI_SEND_RATE = Gauge "outrider_wifi_send_bits_per_second" ["interface"] 5 sent
-        "Bit rate towards the strongest peer, in bits per second, from nl80211.";
-    WIFI_RECEIVE_RATE = Gauge "outrider_wifi_receive_bits_per_second" ["interface"] 5 sent
-        "Bit rate from the strongest peer, in bits per second, from nl80211.";
+    WIFI_SEND_RATE = Gauge "outrider_wifi_send_rate_bytes_per_second" ["interface"] 4 sent
+        "Bit rate towards the strongest peer, in bytes per second (125,000 for 1 Mbit/s), from nl80211.";
+    WIFI_RECEIVE_RATE = Gauge "outrider_wifi_receive_rate_bytes_per_second" ["interface"] 4 sent
+        "Bit rate from the strongest peer, in bytes per second (125,000 for 1 Mbit/s), from nl80211.";
     WIFI_STATION_SIGNAL = Gauge "outrider_wifi_station_signal_dbm" ["interface", "station"] 0 local
         "Signal of one peer, in dBm, from nl80211.";
-    WIFI_STATION_SEND_RATE = Gauge "outrider_wifi_station_send_bits_per_second" ["interface", "station"] 5 local
-        "Bit rate towards one peer, in bits per second, from nl80211.";
-    WIFI_STATION_RECEIVE_RATE = Gauge "outrider_wifi_station_receive_bits_per_second" ["interface", "station"] 5 local
-        "Bit rate from one peer, in bits per second, from nl80211.";
+    WIFI_STATION_SEND_RATE = Gauge "outrider_wifi_station_send_rate_bytes_per_second" ["interface", "station"] 4 local
+        "Bit rate towards one peer, in bytes per second (125,000 for 1 Mbit/s), from nl80211.";
+    WIFI_STATION_RECEIVE_RATE = Gauge "outrider_wifi_station_receive_rate_bytes_per_second" ["interface", "station"] 4 local
+        "Bit rate from one peer, in bytes per second (125,000 for 1 Mbit/s), from nl80211.";
     WIFI_STATION_RETRIES = Counter "outrider_wifi_station_send_retries_total" ["interface", "station"] 0 local
         "Frames to one peer that were repeated, from nl80211.";
     WIFI_STATION_FAILURES = Counter "outrider_wifi_station_send_failures_total" ["interface", "station"] 0 local

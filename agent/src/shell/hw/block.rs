@@ -41,7 +41,7 @@ pub(super) struct Block;
 
 impl Collector for Block {
     fn collect(&mut self, tree: &mut Tree, output: &mut Output<'_>) {
-        let devices = tree.names(format_args!("sys/block"), output);
+        let devices = tree.wanted(format_args!("sys/block"), output);
         let devices = output.bounded(devices, DEVICES_MAX, "block devices");
         if let Some(text) = tree.text(format_args!("proc/diskstats"), output) {
             for line in text.lines() {
@@ -121,7 +121,7 @@ fn read_wear(device: &str, tree: &mut Tree, output: &mut Output<'_>) {
 
 /// Bytes written since each filesystem was made, and ext4's count of errors. The devices here are partitions.
 fn read_lifetimes(fstype: &str, tree: &mut Tree, output: &mut Output<'_>) {
-    let devices = tree.names(format_args!("sys/fs/{fstype}"), output);
+    let devices = tree.wanted(format_args!("sys/fs/{fstype}"), output);
     for device in output.bounded(devices, DEVICES_MAX, "filesystems that count") {
         let path = format_args!("sys/fs/{fstype}/{device}/lifetime_write_kbytes");
         // Beside the devices there are `features` and the like, without this file.

@@ -205,7 +205,10 @@ fn put_fill(status: &Statvfs, labels: &[&str; 1], output: &mut Output<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::shell::hw::filter::Filter;
 
     fn mount(device: &str, point: &str) -> Mount {
         let (device, point) = (device.to_owned(), point.to_owned());
@@ -246,6 +249,31 @@ mod tests {
         }
         let expected = [mount("/dev/a", "/"), mount("tmpfs", "/tmp"), mount("/dev/b", "/run")];
         assert_eq!(mounts, expected);
+    }
+
+    fn chosen(filesystem: &Filesystem, machine: &str) -> Vec<String> {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/hw");
+        let filter = Filter::new(&[], &[], UNINTERESTING);
+        let mut output = Output::new(&filter, 0);
+        let mounts = filesystem.mounts(&mut Tree::new(&fixtures.join(machine)), &mut output);
+        let of = |mount: Mount| {
+            let access = if mount.readonly { "ro" } else { "rw" };
+            format!("{} {} {access}", mount.point, mount.fstype)
+        };
+        mounts.into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn storage_is_told_from_everything_else_that_is_mounted() {
+        let local = Filesystem::local();
+        let x86 = ["/run tmpfs rw", "/ ext4 rw", "/boot/efi vfat rw", "/srv/sensor data ext4 ro"];
+        assert_eq!(chosen(&local, "x86-box"), x86);
+        let remote = ["/srv/maps nfs4 rw", "/srv/logs fuse.sshfs rw"];
+        assert_eq!(chosen(&Filesystem::remote(), "x86-box"), remote);
+        let pi = ["/ ext4 rw", "/run tmpfs rw", "/boot/firmware vfat rw"];
+        assert_eq!(chosen(&local, "raspberry-pi"), pi);
+        let arm = ["/run tmpfs rw", "/ overlay rw", "/data f2fs rw", "/tmp tmpfs rw"];
+        assert_eq!(chosen(&local, "industrial-arm"), arm);
     }
 
     #[test]

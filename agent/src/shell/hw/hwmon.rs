@@ -16,7 +16,8 @@ use super::tree::{Cause, Output, Scale, Tree};
 
 /// Super-I/O chips of x86 boards have about 40 sensors; a machine has one or two of them.
 const SENSORS_MAX: usize = 128;
-/// Runs between two searches for chips and sensors: at one run in 10 s, something plugged in appears within minutes.
+/// Runs between two searches for chips and sensors: at one run a second, something plugged in appears within half a
+/// minute.
 const RUNS_PER_SEARCH: u32 = 30;
 
 /// What the files of a quantity are called, and what they become.

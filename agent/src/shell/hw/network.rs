@@ -19,6 +19,9 @@ pub(super) const UNINTERESTING: &[&str] = &[
     "erspan0", "ip6tnl0", "ip6gre0", "ip_vti0", "ip6_vti0",
 ];
 
+/// Mbit/s in bytes per second.
+const MEGABITS: Scale = Scale::Times(125_000.0);
+
 const CLASS: &str = "sys/class/net";
 
 /// Columns of /proc/net/dev that are used; 8 to receive (bytes packets errs drop fifo frame compressed multicast), then
@@ -61,11 +64,11 @@ struct Interface {
 
 /// The interfaces to report: wanted, those with hardware first, bounded in number.
 fn choose(tree: &mut Tree, output: &mut Output<'_>) -> Vec<Interface> {
-    let mut names = tree.names(format_args!("{CLASS}"), output);
-    // `bonding_masters` is a file among the interfaces.
-    names.retain(|name| name != "bonding_masters" && output.wants(name));
+    let names = tree.wanted(format_args!("{CLASS}"), output);
     let mut interfaces: Vec<Interface> = names
         .into_iter()
+        // A file among the interfaces.
+        .filter(|name| name != "bonding_masters")
         .map(|name| {
             let has_device = tree.exists(format_args!("{CLASS}/{name}/device"));
             Interface { name, has_device }
@@ -143,7 +146,7 @@ fn read_state(interface: &Interface, tree: &mut Tree, output: &mut Output<'_>) {
     }
     // -1 means unknown.
     if let Some(speed @ 0.0..) = tree.number(format_args!("{CLASS}/{name}/speed"), output) {
-        output.put_scaled(&catalog::NETWORK_SPEED, &[name], Some(speed), Scale::Times(1e6));
+        output.put_scaled(&catalog::NETWORK_SPEED, &[name], Some(speed), MEGABITS);
     }
 }
 

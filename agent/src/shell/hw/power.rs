@@ -26,11 +26,10 @@ const COMMON: [(&str, &Metric, Scale); 4] = [
 ];
 
 /// Properties of batteries only.
-const BATTERY: [(&str, &Metric, Scale); 4] = [
+const BATTERY: [(&str, &Metric, Scale); 3] = [
     ("present", &catalog::BATTERY_PRESENT, Scale::ONE),
     ("capacity", &catalog::BATTERY_CAPACITY, Scale::Per(100.0)),
     ("cycle_count", &catalog::BATTERY_CYCLES, Scale::ONE),
-    ("time_to_empty_now", &catalog::BATTERY_EMPTY_SECONDS, Scale::ONE),
 ];
 
 /// Bits of the firmware's `get_throttled` (config.txt documentation of the Raspberry Pi): now, and 16 bits higher since
@@ -48,7 +47,7 @@ pub(super) struct Power {
 
 impl Collector for Power {
     fn collect(&mut self, tree: &mut Tree, output: &mut Output<'_>) {
-        let supplies = tree.names(format_args!("{CLASS}"), output);
+        let supplies = tree.wanted(format_args!("{CLASS}"), output);
         for supply in output.bounded(supplies, SUPPLIES_MAX, "power supplies") {
             read_supply(&supply, tree, output);
         }
@@ -86,8 +85,13 @@ fn read_supply(supply: &str, tree: &mut Tree, output: &mut Output<'_>) {
         return;
     }
     read(&BATTERY, output);
+    let discharging = status == "Discharging";
+    if discharging {
+        // Otherwise fuel gauges show their largest number here.
+        read(&[("time_to_empty_now", &catalog::BATTERY_EMPTY_SECONDS, Scale::ONE)], output);
+    }
     if !status.is_empty() && status != "Unknown" {
-        let discharging = f64::from(u8::from(status == "Discharging"));
+        let discharging = f64::from(u8::from(discharging));
         output.put(&catalog::BATTERY_DISCHARGING, &[supply], discharging);
     }
     // A fuel gauge counts either charge or energy.

@@ -18,7 +18,7 @@ use super::filter::Filter;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Capacity of the read buffer that is kept between files: /proc/stat of a 64-core machine fits.
 const BUFFER_BYTES_KEPT: usize = 16 * 1024;
-/// Directory entries that are looked at. A machine with ten thousand interfaces must not cost more than this.
+/// Directory entries that are taken up. A machine with ten thousand interfaces must not cost more memory than this.
 const DIRECTORY_ENTRIES_MAX: usize = 2048;
 /// Series of one collector; the backstop behind each collector's own bounds.
 const SERIES_MAX: usize = 1024;
@@ -108,32 +108,12 @@ impl Tree {
 
     /// The names in a directory, in natural order (`cpu2` before `cpu10`); empty when it does not exist.
     pub fn names(&mut self, path: fmt::Arguments<'_>, output: &mut Output<'_>) -> Vec<String> {
-        self.path(path);
-        let entries = match fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if is_absent(&error) => return Vec::new(),
-            Err(error) => {
-                output.complain(Cause::Unreadable, format_args!("list `{}`: {error}", self.path));
-                return Vec::new();
-            }
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            if names.len() == DIRECTORY_ENTRIES_MAX {
-                output.complain(
-                    Cause::Bound,
-                    format_args!("`{}` has more than {DIRECTORY_ENTRIES_MAX} entries", self.path),
-                );
-                break;
-            }
-            // An entry that vanishes while the directory is read is gone, not wrong.
-            let Ok(entry) = entry else { continue };
-            if let Ok(name) = entry.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        names.sort_unstable_by(|a, b| natural(a).cmp(&natural(b)));
-        names
+        self.list(path, output, |_, _| true)
+    }
+
+    /// Like [`Tree::names`], only what the configuration wants.
+    pub fn wanted(&mut self, path: fmt::Arguments<'_>, output: &mut Output<'_>) -> Vec<String> {
+        self.list(path, output, |name, output| output.wants(name))
     }
 
     /// Like [`Tree::names`], only what consists of `prefix` and a number: `hwmon3`.
@@ -143,12 +123,40 @@ impl Tree {
         prefix: &str,
         output: &mut Output<'_>,
     ) -> Vec<String> {
-        let mut names = self.names(path, output);
-        names.retain(|name| {
+        self.list(path, output, |name, _| {
             name.strip_prefix(prefix).is_some_and(|number| {
                 !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
             })
-        });
+        })
+    }
+
+    fn list(
+        &mut self,
+        path: fmt::Arguments<'_>,
+        output: &mut Output<'_>,
+        keep: impl Fn(&str, &Output<'_>) -> bool,
+    ) -> Vec<String> {
+        self.path(path);
+        let entries = match fs::read_dir(&self.path) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Vec::new(),
+            Err(error) => {
+                output.complain(Cause::Unreadable, format_args!("list `{}`: {error}", self.path));
+                return Vec::new();
+            }
+        };
+        let mut names: Vec<String> = Vec::new();
+        // An entry that vanishes while the directory is read is gone, not wrong.
+        for name in entries.flatten().map(|entry| entry.file_name()) {
+            let Some(name) = name.to_str().filter(|name| keep(name, output)) else { continue };
+            if names.len() == DIRECTORY_ENTRIES_MAX {
+                let what = format_args!("`{}`: over {DIRECTORY_ENTRIES_MAX} entries", self.path);
+                output.complain(Cause::Bound, what);
+                break;
+            }
+            names.push(name.to_owned());
+        }
+        names.sort_unstable_by(|a, b| natural(a).cmp(&natural(b)));
         names
     }
 

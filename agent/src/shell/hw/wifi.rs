@@ -32,8 +32,8 @@ const ANSWER_SECONDS_MAX: i64 = 1;
 const DATAGRAM_BYTES: usize = 32 * 1024;
 /// Quality that cfg80211 calls full.
 const QUALITY_FULL: f64 = 70.0;
-/// nl80211 counts bit rates in units of 100 kbit/s.
-const RATE_UNIT: Scale = Scale::Times(100_000.0);
+/// nl80211 counts bit rates in units of 100 kbit/s; this is one in bytes per second.
+const RATE_UNIT: Scale = Scale::Times(12_500.0);
 
 #[derive(Default)]
 pub(super) struct Wifi {
@@ -67,7 +67,7 @@ struct Interface {
 
 fn wireless_interfaces(tree: &mut Tree, output: &mut Output<'_>) -> Vec<Interface> {
     const CLASS: &str = "sys/class/net";
-    let mut names = tree.names(format_args!("{CLASS}"), output);
+    let mut names = tree.wanted(format_args!("{CLASS}"), output);
     names.retain(|name| tree.exists(format_args!("{CLASS}/{name}/phy80211")));
     let names = output.bounded(names, INTERFACES_MAX, "Wi-Fi interfaces");
     let mut with_index = |name: String| {
@@ -299,7 +299,7 @@ mod tests {
         for expected in [
             r#"outrider_wifi_peers{interface="wlan0"} 100"#,
             r#"outrider_wifi_signal_dbm{interface="wlan0"} -41"#,
-            r#"outrider_wifi_send_bits_per_second{interface="wlan0"} 98000000"#,
+            r#"outrider_wifi_send_rate_bytes_per_second{interface="wlan0"} 12250000"#,
             r#"outrider_wifi_station_signal_dbm{interface="wlan0",station="02:00:00:00:00:62"} -41"#,
             r#"outrider_hardware_skipped_items{collector="wifi",cause="bound"} 1"#,
         ] {
