@@ -1,12 +1,16 @@
 //! `outrider mesh`: the mesh as the routing daemon has it: links, routes, networks; nothing smoothed.
 
+use olsr_bridge::client::Client;
+use olsr_bridge::failure::FailureClass;
 use olsr_bridge::view::{
     Daemon, DaemonKind, Link, LinkMetric, LinkStatus, MeshView, NetworkCost, Protocol, Route,
 };
 
 use super::agent::{CONNECT, ask, document, endpoints};
-use super::command::{Arguments, CONFIG, Command, JSON};
-use super::exit::{Exit, Outcome};
+use super::check::daemon::options;
+use super::command::{Arguments, CONFIG, Command, JSON, Opt};
+use super::config::source;
+use super::exit::{Exit, Failure, Outcome};
 use super::status::cost_style;
 use super::terminal::{COLUMNS, Style, Terminal};
 use super::text::{Align, Cell, cut, table, wrap};
@@ -18,14 +22,29 @@ pub(super) const COMMAND: Command = Command {
     about: &[
         "Shows the mesh as the routing daemon has it at this moment: the agent's latest reading, not smoothed and not \
          held back. COST is the network cost (100 is one perfect hop, -1 is unreachable, ? is not meaningful).",
+        "With --direct the routing daemon itself is asked, as section `[mesh]` of the configuration says; no agent is needed.",
     ],
     operands: &[],
-    options: &[JSON, CONNECT, CONFIG],
-    examples: &[("outrider mesh --json", "hand the view to another program")],
+    options: &[JSON, DIRECT, CONNECT, CONFIG],
+    examples: &[
+        ("outrider mesh --json", "hand the view to another program"),
+        ("outrider mesh --direct", "see whether the daemon answers, without agent"),
+    ],
     run,
 };
 
+/// `--direct`.
+const DIRECT: Opt = Opt {
+    long: "direct",
+    short: None,
+    value: None,
+    doc: "Read the routing daemon itself instead of asking the agent",
+};
+
 fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
+    if arguments.flag(&DIRECT) {
+        return run_direct(arguments, terminal);
+    }
     let answer = ask(&endpoints(arguments)?, "/v1/mesh")?;
     let view: MeshView = document(&answer.body)?;
     if arguments.flag(&JSON) {
@@ -36,6 +55,46 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     let age_ms = age_ms.and_then(|(_, value)| value.parse().ok());
     terminal.print(&render(&view, age_ms, terminal))?;
     Ok(Exit::Ok)
+}
+
+fn run_direct(arguments: &Arguments, terminal: &Terminal) -> Outcome {
+    if arguments.value(&CONNECT).is_some() {
+        let text =
+            "--direct reads this machine's daemon and --connect asks an agent; use one of them";
+        return Err(Failure::new(Exit::Usage, text));
+    }
+    let source = source(arguments);
+    let config = source.load().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let Some(options) = options(&config.mesh) else {
+        let text = "the configuration says that this machine has no routing daemon (`daemon` in section `[mesh]`)";
+        return Err(Failure::new(Exit::Failed, text));
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot start reading: {error}")))?;
+    let view = runtime
+        .block_on(Client::new(options).sample())
+        .map_err(|failure| Failure::new(exit_of(failure.class), failure.text))?;
+    if arguments.flag(&JSON) {
+        terminal.print_json(&view)?;
+    } else {
+        terminal.print(&render(&view, None, terminal))?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// The exit code for a daemon that gave no view.
+fn exit_of(class: FailureClass) -> Exit {
+    match class {
+        FailureClass::Refused
+        | FailureClass::Timeout
+        | FailureClass::NotAllowed
+        | FailureClass::NotFound
+        | FailureClass::Busy
+        | FailureClass::Io => Exit::Unreachable,
+        FailureClass::NotUnderstood | FailureClass::TooLarge => Exit::NotUnderstood,
+    }
 }
 
 /// The daemon in a few words.

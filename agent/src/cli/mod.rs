@@ -3,6 +3,7 @@
 //! Decides nothing about mesh or vehicle: it asks the running agent, or prints what the libraries say.
 
 mod agent;
+mod check;
 pub mod client;
 pub mod command;
 pub mod completion;
@@ -17,6 +18,7 @@ pub mod terminal;
 pub mod text;
 pub mod units;
 mod version;
+mod x509;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ use terminal::Terminal;
 pub static COMMANDS: &[Command] = &[
     status::COMMAND,
     mesh::COMMAND,
+    check::COMMAND,
     config::DEFAULT,
     config::CHECK,
     config::DOC,

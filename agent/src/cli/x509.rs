@@ -1,0 +1,140 @@
+//! Reads from when to when a certificate is valid (X.509, RFC 5280 section 4.1). Checks no signature and nothing else.
+
+/// When a certificate is valid, in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// First moment.
+    pub from_ms: i64,
+    /// Last moment.
+    pub until_ms: i64,
+}
+
+/// DER tags (ITU-T X.690).
+const INTEGER: u8 = 0x02;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const SEQUENCE: u8 = 0x30;
+const VERSION: u8 = 0xa0;
+
+/// The validity in a certificate's DER form; `None` when it is not one.
+#[must_use]
+pub fn validity(certificate: &[u8]) -> Option<Validity> {
+    let (certificate, _) = element(certificate, SEQUENCE)?;
+    let (body, _) = element(certificate, SEQUENCE)?;
+    let body = match element(body, VERSION) {
+        Some((_, rest)) => rest,
+        None => body,
+    };
+    let (_, body) = element(body, INTEGER)?; // serial number
+    let (_, body) = element(body, SEQUENCE)?; // signature algorithm
+    let (_, body) = element(body, SEQUENCE)?; // issuer
+    let (validity, _) = element(body, SEQUENCE)?;
+    let (from_ms, rest) = time(validity)?;
+    let (until_ms, _) = time(rest)?;
+    Some(Validity { from_ms, until_ms })
+}
+
+/// Content of the element with `tag` at the front, and what follows it.
+fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let (&short, rest) = rest.split_first()?;
+    if first != tag {
+        return None;
+    }
+    let (length, rest) = if short < 0x80 {
+        (usize::from(short), rest)
+    } else {
+        // The long form: so many bytes of length follow. Certificates need two at most.
+        let (bytes, rest) = rest.split_at_checked(usize::from(short & 0x7f))?;
+        if bytes.len() > 3 {
+            return None;
+        }
+        (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+    };
+    rest.split_at_checked(length)
+}
+
+/// A moment, and what follows it.
+fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (text, rest, year_digits) = match element(bytes, UTC_TIME) {
+        Some((text, rest)) => (text, rest, 2),
+        None => element(bytes, GENERALIZED_TIME).map(|(text, rest)| (text, rest, 4))?,
+    };
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+    let (year, text) = text.split_at_checked(year_digits)?;
+    let year: i64 = year.parse().ok()?;
+    // Two digits of a year stand for 1950 to 2049 (RFC 5280 section 4.1.2.5.1).
+    let year = match (year_digits, year) {
+        (2, 50..) => 1900 + year,
+        (2, _) => 2000 + year,
+        _ => year,
+    };
+    let mut numbers = [0i64; 5];
+    if text.len() != 10 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    for (number, digits) in numbers.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *number = i64::from(digits[0] - b'0') * 10 + i64::from(digits[1] - b'0');
+    }
+    let [month, day, hour, minute, second] = numbers;
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    Some((seconds * 1_000, rest))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    // Count from 1 March, so that the leap day is the last day of its year.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+        - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::units::date;
+
+    #[test]
+    fn the_validity_of_a_certificate_is_read() {
+        let mut parameters = rcgen::CertificateParams::new(vec!["alpha".to_owned()]).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2026, 2, 28);
+        parameters.not_after = rcgen::date_time_ymd(2052, 3, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        let Validity { from_ms, until_ms } = validity(certificate.der()).unwrap();
+        assert_eq!(date(from_ms), "2026-02-28 00:00:00 UTC");
+        assert_eq!(date(until_ms), "2052-03-01 00:00:00 UTC");
+
+        for end in 0..certificate.der().len().min(200) {
+            // Whatever is cut off: no panic, and no date from beyond the end.
+            let _ = validity(&certificate.der()[..end]);
+        }
+        assert_eq!(validity(&certificate.der()[..60]), None);
+    }
+
+    #[test]
+    fn what_is_no_certificate_has_no_validity() {
+        for bytes in [&b""[..], b"\x30", b"\x30\xff", b"\x30\x84\xff\xff\xff\xff", b"hello"] {
+            assert_eq!(validity(bytes), None, "{bytes:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = validity(&bytes);
+            let _ = time(&bytes);
+        }
+
+        #[test]
+        fn days_and_dates_agree(day in -100_000i64..200_000) {
+            let shown = date(day * 86_400_000);
+            let number = |range: std::ops::Range<usize>| shown[range].parse::<i64>().unwrap();
+            assert_eq!(days(number(0..4), number(5..7), number(8..10)), day);
+        }
+    }
+}
