@@ -4,6 +4,7 @@
 //! The mesh is simulated, everything above it is real: agents are separate processes that read the daemons' true wire
 //! formats over TCP and talk to a real MQTT broker. The package is test equipment and is never part of a release.
 
+pub mod broker;
 pub mod mesh;
 pub mod olsrd;
 pub mod olsrd2;
