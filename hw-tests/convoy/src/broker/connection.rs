@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::packet::{self, Connect, Fault, Filter, Message, Packet, Version};
+use super::packet::{self, Connect, Fault, Filter, Packet, Version};
 use super::{Client, Delivery, FILTERS_MAX, QUEUE_MAX, Shared, topic};
 
 /// A client must have said who it is by then.

@@ -25,7 +25,7 @@ const RETAINED_MAX: usize = 4096;
 /// Topic filters of one connection.
 const FILTERS_MAX: usize = 100;
 /// Messages that wait for one connection; a subscriber that is further behind is disconnected.
-const QUEUE_MAX: usize = 1024;
+const QUEUE_MAX: usize = 256;
 
 /// What the broker did so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
