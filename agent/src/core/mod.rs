@@ -14,4 +14,5 @@ pub mod presence;
 pub mod sample;
 pub mod state;
 pub mod status;
+pub mod telemetry;
 pub mod time;
