@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::sample::{Sample, Store};
+use crate::core::catalog::hardware;
+use crate::core::sample::{Metric, Sample, Store};
 
 /// Gauges of one kind, such as filesystems; a vehicle with more shows the worst of them.
 pub const SAME_KIND_MAX: usize = 4;
@@ -59,12 +60,12 @@ struct Rule {
     shown_max: usize,
 }
 
-/// Where the value comes from; metrics are named as in [`crate::core::catalog::hardware`].
+/// Where the value comes from.
 enum From {
     /// As measured; several metrics are one kind.
-    Plain(&'static [&'static str]),
+    Plain(&'static [&'static Metric]),
     /// 1 - free / size of the samples with the same first label.
-    Used { free: &'static str, size: &'static str },
+    Used { free: &'static Metric, size: &'static Metric },
 }
 
 /// Battery cells and most flash are specified to 85 °C, and boards begin to throttle there.
@@ -73,11 +74,11 @@ const HOT_CELSIUS: f64 = 85.0;
 /// Below this an 802.11 receiver leaves all but the slowest rates (receiver sensitivity, IEEE 802.11-2020 table 17-18).
 const WEAK_DBM: f64 = -82.0;
 
-const RULES: [Rule; 9] = [
+static RULES: [Rule; 9] = [
     Rule {
         id: "cpu",
         label: "CPU",
-        from: From::Plain(&["outrider_cpu_utilization_ratio"]),
+        from: From::Plain(&[&hardware::CPU_UTILIZATION]),
         unit: Unit::Ratio,
         warn: Some(0.9),
         low_is_bad: false,
@@ -86,10 +87,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "memory",
         label: "Memory",
-        from: From::Used {
-            free: "outrider_memory_available_bytes",
-            size: "outrider_memory_size_bytes",
-        },
+        from: From::Used { free: &hardware::MEMORY_AVAILABLE, size: &hardware::MEMORY_SIZE },
         unit: Unit::Ratio,
         warn: Some(0.9),
         low_is_bad: false,
@@ -99,9 +97,9 @@ const RULES: [Rule; 9] = [
         id: "temperature",
         label: "Hottest",
         from: From::Plain(&[
-            "outrider_thermal_zone_celsius",
-            "outrider_hwmon_temperature_celsius",
-            "outrider_power_supply_temperature_celsius",
+            &hardware::THERMAL_ZONE,
+            &hardware::HWMON_TEMPERATURE,
+            &hardware::POWER_SUPPLY_TEMPERATURE,
         ]),
         unit: Unit::Celsius,
         warn: Some(HOT_CELSIUS),
@@ -111,7 +109,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "battery",
         label: "Battery",
-        from: From::Plain(&["outrider_battery_capacity_ratio"]),
+        from: From::Plain(&[&hardware::BATTERY_CAPACITY]),
         unit: Unit::Ratio,
         warn: Some(0.2),
         low_is_bad: true,
@@ -121,8 +119,8 @@ const RULES: [Rule; 9] = [
         id: "disk",
         label: "Disk",
         from: From::Used {
-            free: "outrider_filesystem_available_bytes",
-            size: "outrider_filesystem_size_bytes",
+            free: &hardware::FILESYSTEM_AVAILABLE,
+            size: &hardware::FILESYSTEM_SIZE,
         },
         unit: Unit::Ratio,
         warn: Some(0.9),
@@ -132,7 +130,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "flash-life",
         label: "Flash life used",
-        from: From::Plain(&["outrider_block_life_used_ratio"]),
+        from: From::Plain(&[&hardware::BLOCK_LIFE_USED]),
         unit: Unit::Ratio,
         warn: Some(0.8),
         low_is_bad: false,
@@ -141,7 +139,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "wifi",
         label: "Wi-Fi signal",
-        from: From::Plain(&["outrider_wifi_signal_dbm"]),
+        from: From::Plain(&[&hardware::WIFI_SIGNAL]),
         unit: Unit::Dbm,
         warn: Some(WEAK_DBM),
         low_is_bad: true,
@@ -150,7 +148,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "agent-memory",
         label: "Agent memory",
-        from: From::Plain(&["outrider_process_resident_bytes"]),
+        from: From::Plain(&[&hardware::PROCESS_RESIDENT]),
         unit: Unit::Bytes,
         warn: None,
         low_is_bad: false,
@@ -159,7 +157,7 @@ const RULES: [Rule; 9] = [
     Rule {
         id: "uptime",
         label: "Vehicle uptime",
-        from: From::Plain(&["outrider_uptime_seconds"]),
+        from: From::Plain(&[&hardware::UPTIME]),
         unit: Unit::Seconds,
         warn: None,
         low_is_bad: false,
@@ -206,8 +204,8 @@ fn gauges(rule: &Rule, families: &Families<'_>) -> Vec<Gauge> {
         .collect()
 }
 
-fn samples<'a>(families: &'a Families<'_>, metric: &str) -> &'a [&'a Sample] {
-    families.get(metric).map_or(&[], Vec::as_slice)
+fn samples<'a>(families: &'a Families<'_>, metric: &Metric) -> &'a [&'a Sample] {
+    families.get(metric.name).map_or(&[], Vec::as_slice)
 }
 
 fn used(free: &[&Sample], size: &[&Sample]) -> Vec<(String, f64)> {
