@@ -271,7 +271,18 @@ fn summary(tried: Vec<Failure>, explicit: bool) -> Failure {
     if explicit || tried.len() == 1 {
         return best.clone();
     }
-    let each: Vec<&str> = tried.iter().map(|failure| failure.text.as_str()).collect();
+    // Empty ports are the normal case of detection: they are counted, what answered is told.
+    let (refused, others): (Vec<&Failure>, Vec<&Failure>) =
+        tried.iter().partition(|failure| failure.class == FailureClass::Refused);
+    let mut each: Vec<String> = others.iter().map(|failure| failure.text.clone()).collect();
+    if !refused.is_empty() {
+        each.push(format!(
+            "nobody listens at {} of the {} default ports on 127.0.0.1 and ::1; start the daemon or load its plugin, or \
+             name its address",
+            refused.len(),
+            tried.len()
+        ));
+    }
     let text = format!("no OLSR daemon gave a view: {}", each.join("; "));
     Failure { class: best.class, text }
 }

@@ -1,0 +1,35 @@
+# Completion of outrider for bash, printed by `outrider completion bash`.
+_outrider() {
+    local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
+    local command="" words="" files=""
+    if (( COMP_CWORD > 1 )); then command="${COMP_WORDS[1]}"; fi
+    if [[ $command == config ]] && (( COMP_CWORD > 2 )); then
+        command="config ${COMP_WORDS[2]}"
+    fi
+    case "$command:$prev" in
+        "status:--connect") return ;;
+        "status:-c"|"status:--config") files=1 ;;
+        "mesh:--connect") return ;;
+        "mesh:-c"|"mesh:--config") files=1 ;;
+        "check:-c"|"check:--config") files=1 ;;
+        *) case "$command" in
+            "") words="status mesh check config version man completion -h --help -V --version" ;;
+            "config") words="default check doc" ;;
+            "status") words="--json --connect -c --config -h --help" ;;
+            "mesh") words="--json --direct --connect -c --config -h --help" ;;
+            "check") words="--json -c --config -h --help" ;;
+            "config default") words="-h --help" ;;
+            "config check") words="--json -h --help" files=1 ;;
+            "config doc") words="-h --help" ;;
+            "version") words="--json -h --help" ;;
+            "man") words="-h --help" ;;
+            "completion") words="-h --help bash zsh fish" ;;
+        esac ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    if [[ -n $files && $cur != -* ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
+    fi
+}
+complete -F _outrider outrider

@@ -1,0 +1,86 @@
+#compdef outrider
+# Completion of outrider for zsh, printed by `outrider completion zsh`.
+_outrider() {
+    local -a commands
+    if (( CURRENT == 2 )); then
+        commands=(
+            'status:Show vehicles, mesh, hardware and connections'
+            'mesh:Show links, routes and networks of the routing daemon'
+            'check:Find out what does not work, and what to do about it'
+            'config:Commands about the config'
+            'version:Print the version'
+            'man:Print the manual page'
+            'completion:Print a completion script for a shell'
+        )
+        _describe command commands
+        _arguments \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '-V[Print the version]' \
+            '--version[Print the version]'
+        return
+    fi
+    local command="$words[2]"
+    if [[ $command == config ]]; then
+        if (( CURRENT == 3 )); then
+            commands=(
+                'default:Print a configuration file with all defaults'
+                'check:Check a configuration file'
+                'doc:Print the reference of all keys in Markdown'
+            )
+            _describe command commands
+            return
+        fi
+        command="$command $words[3]"
+        shift words
+        (( CURRENT-- ))
+    fi
+    shift words
+    (( CURRENT-- ))
+    case "$command" in
+        "status") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '--connect[Ask the agent that serves HTTP there, such as another vehicle'\''s]:HOST:PORT: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "mesh") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '--direct[Read the routing daemon itself instead of asking the agent]' \
+            '--connect[Ask the agent that serves HTTP there, such as another vehicle'\''s]:HOST:PORT: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "check") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "config default") _arguments \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "config check") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FILE:_files' ;;
+        "config doc") _arguments \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "version") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "man") _arguments \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "completion") _arguments \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            ':SHELL:(bash zsh fish)' ;;
+    esac
+}
+if [[ $funcstack[1] == _outrider ]]; then _outrider "$@"; else compdef _outrider outrider; fi
