@@ -25,6 +25,7 @@
 //! refuses. Each has a text with a remedy ([`Event::Disconnected`]) and is followed by back-off, which starts small again
 //! only after a connection that was stable.
 
+mod greeting;
 mod reach;
 mod session;
 mod wire;
@@ -45,6 +46,7 @@ use crate::core::presence::Speaker;
 use crate::core::time::Mono;
 use crate::shell::tls;
 
+use session::Session;
 pub use wire::Protocol;
 
 /// Events on their way to the main loop. More only wait in the socket.
@@ -58,6 +60,9 @@ const PUBLISHER_PACKET_BYTES_MAX: u32 = 16 * 1024;
 
 /// Largest packet a subscriber takes: more than any record that fits a vehicle's queue.
 const SUBSCRIBER_PACKET_BYTES_MAX: u32 = 4 * 1024 * 1024;
+
+/// Shortest keep-alive that is observed, whatever was asked for.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 
 /// How long a goodbye may take before the connection is dropped without.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -427,13 +432,15 @@ impl Keeper {
     async fn connection(&mut self) -> Result<std::convert::Infallible, End> {
         let number = self.connections + 1;
         let protocol = self.dialect.next;
-        let session = tokio::select! {
-            session = session::open(&self.settings, &self.duty, protocol, number) => session?,
+        let accepted = tokio::select! {
+            accepted = greeting::greet(&self.settings, &self.duty, protocol, number) => accepted?,
             () = asked_to_stop(&mut self.stopped) => return Err(End::Stopped),
         };
         self.connections = number;
         self.backoff.connected(self.now());
-        session.live(&self.duty, &mut self.stopped).await
+        Session::new(accepted, &self.settings, &self.duty, protocol, number)
+            .live(&self.duty, &mut self.stopped)
+            .await
     }
 
     /// The clock of the back-off starts with the task.

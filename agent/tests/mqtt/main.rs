@@ -191,8 +191,9 @@ async fn a_frozen_broker_is_noticed_and_gets_everything_once_it_thaws() {
     vehicle.until_delivered().await;
 
     broker.freeze();
+    // More than the kernel's buffers hold: writing must stall as well.
     for record in 1..=50 {
-        vehicle.enqueue("stream/t", record.to_string(), false);
+        vehicle.enqueue("stream/t", format!("{record:0>20000}"), false);
     }
     vehicle.until_reason(&["has not sent anything", "hangs"]).await;
     // The kernel still accepts connections for it.

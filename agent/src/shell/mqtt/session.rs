@@ -1,4 +1,4 @@
-//! One connection from the first packet to its end: packets in, packets out, and the clock between them.
+//! One connection from its acceptance to its end: packets in, packets out, and the clock between them.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,10 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::reach::{Stream, reach, seconds};
-use super::wire::{self, Hello, Incoming, Login, Protocol, Refusal, Terms, Unwritable, Will};
+use super::greeting::Accepted;
+use super::reach::{Stream, seconds};
+use super::wire::{self, Incoming, Protocol, Terms, Unwritable};
 use super::{
-    Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, Link, Message, Notice, Settings, asked_to_stop,
+    Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MIN, Link, Message, Notice, Settings,
+    asked_to_stop,
 };
 use crate::core::delivery::{DropCause, RecordId};
 use crate::core::outbox::Record;
@@ -28,9 +30,6 @@ const READ_BYTES: usize = 4096;
 /// Encoded bytes that may wait before another record is encoded: keeps a TLS record full without holding a second copy of
 /// everything in flight.
 const OUTPUT_BYTES_SOFT: usize = 16 * 1024;
-
-/// Shortest keep-alive that is observed, whatever was asked for.
-const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 
 /// A publication without acknowledgement.
 struct Pending {
@@ -116,200 +115,47 @@ pub struct Session {
     spoken_to: bool,
 }
 
-/// Connects, says hello and waits to be let in.
-pub async fn open(
-    settings: &Settings,
-    duty: &Duty,
-    protocol: Protocol,
-    number: u64,
-) -> Result<Session, End> {
-    let hello = hello(settings, duty, number).map_err(End::Failed)?;
-    let packet_bytes_max = hello.packet_bytes_max;
-    let mut stream = reach(settings).await.map_err(End::Failed)?;
-
-    let mut first = BytesMut::new();
-    wire::write_hello(&mut first, protocol, hello).map_err(|e| {
-        End::Failed(format!("client identifier, user name or last will cannot be sent: {e:?}"))
-    })?;
-    let limit = settings.timing.answer;
-    let mut input = BytesMut::with_capacity(READ_BYTES);
-    let terms = match timeout(
-        limit,
-        greet(&mut stream, &first, &mut input, settings, protocol, packet_bytes_max),
-    )
-    .await
-    {
-        Ok(terms) => terms?,
-        Err(_) => {
-            return Err(End::Failed(format!(
-                "{} accepted the connection but did not answer MQTT within {}: it hangs or is overloaded, or something \
-                 else than a broker listens there",
-                settings.broker(),
-                seconds(limit)
-            )));
-        }
-    };
-    if !terms.acknowledges {
-        return Err(End::Failed(format!(
-            "{} acknowledges nothing (it allows QoS 0 only): allow QoS 1 on the broker",
-            settings.broker()
-        )));
-    }
-
-    let now = Instant::now();
-    let (reader, writer) = tokio::io::split(stream);
-    let granted = terms.keep_alive_s.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
-    Ok(Session {
-        reader,
-        writer,
-        protocol,
-        terms,
-        settings: settings.clone(),
-        packet_bytes_max,
-        number,
-        input,
-        output: Output {
-            buffer: BytesMut::new(),
-            unflushed: false,
-            blocked: false,
-            unblocked_at: now,
-            sent_at: now,
-        },
-        keep_alive: granted.unwrap_or(settings.keep_alive).max(KEEP_ALIVE_MIN),
-        in_flight_max: settings
-            .in_flight
-            .clamp(1, IN_FLIGHT_MAX)
-            .min(usize::from(terms.receive_maximum.max(1))),
-        pending: VecDeque::new(),
-        last_packet: 0,
-        received_at: now,
-        acknowledged_at: now,
-        pinged: false,
-        spoken_to: false,
-    })
-}
-
-fn hello(settings: &Settings, duty: &Duty, number: u64) -> Result<Hello, String> {
-    let password = settings.password_file.as_deref().map(|path| {
-        tls::read_small_file(path).map_err(|error| {
-            format!(
-                "cannot read the password in {}: {error}; check `mqtt.password_file` and its permissions",
-                path.display()
-            )
-        })
-    });
-    let password = password.transpose()?.map(|mut password| {
-        let first_line =
-            password.split(|byte| b"\r\n".contains(byte)).next().map_or(0, <[u8]>::len);
-        password.truncate(first_line);
-        Bytes::from(password)
-    });
-    let login = match (settings.username.clone(), password) {
-        (Some(username), password) => Some(Login { username, password }),
-        (None, Some(_)) => {
-            return Err("a password needs a user name: set `mqtt.username`".to_owned());
-        }
-        (None, None) => None,
-    };
-    let will = match duty {
-        Duty::Publish { speaker, status_topic, .. } => Some(Will {
-            topic: status_topic.clone(),
-            payload: speaker.status(number, Some(OfflineCause::ConnectionLost)),
-        }),
-        Duty::Subscribe { .. } => None,
-    };
-    let keep_alive = settings.keep_alive.max(KEEP_ALIVE_MIN).as_secs();
-    Ok(Hello {
-        client_id: settings.client_id.clone(),
-        keep_alive_s: u16::try_from(keep_alive).unwrap_or(u16::MAX),
-        login,
-        will,
-        packet_bytes_max: duty.packet_bytes_max(),
-    })
-}
-
-/// Sends the first packet and reads the answer.
-async fn greet(
-    stream: &mut Box<dyn Stream>,
-    first: &[u8],
-    input: &mut BytesMut,
-    settings: &Settings,
-    protocol: Protocol,
-    packet_bytes_max: u32,
-) -> Result<Terms, End> {
-    let written = async {
-        stream.write_all(first).await?;
-        stream.flush().await
-    };
-    // A broker that refuses our certificate says so where its answer should be, after which writing fails as well: the
-    // reading below finds the better reason.
-    let written = written.await;
-    loop {
-        let answer = wire::read_first(input, protocol, packet_bytes_max)
-            .map_err(|why| End::Failed(not_mqtt(settings, &why)))?;
-        match answer {
-            Some(Incoming::Accepted(terms)) => return Ok(terms),
-            Some(Incoming::Refused(refusal)) => return Err(refused(settings, refusal)),
-            Some(_) => {
-                return Err(End::Failed(not_mqtt(settings, "its first packet is no answer")));
-            }
-            None if wire::is_no_answer(input) => {
-                return Err(End::Failed(not_mqtt(settings, "what it sends is no answer")));
-            }
-            None => {}
-        }
-        match stream.read_buf(input).await {
-            Ok(0) => return Err(hushed(settings, &io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => {}
-            Err(error) => {
-                let worse = written.as_ref().err().filter(|_| tls::explain(&error, "").is_none());
-                return Err(hushed(settings, worse.unwrap_or(&error)));
-            }
-        }
-    }
-}
-
-fn not_mqtt(settings: &Settings, why: &str) -> String {
-    format!(
-        "what answers at {} does not speak MQTT ({why}): check `mqtt.port`, and whether the broker wants TLS there",
-        settings.broker()
-    )
-}
-
-fn hushed(settings: &Settings, error: &io::Error) -> End {
-    let broker = settings.broker();
-    if let Some(text) = tls::explain(error, &settings.host) {
-        return End::Failed(format!("{broker}: {text}"));
-    }
-    End::Hushed(format!(
-        "{broker} closed the connection instead of answering ({error}): check that it wants no TLS here if `mqtt.tls` is off, \
-         and see its log"
-    ))
-}
-
-fn refused(settings: &Settings, refusal: Refusal) -> End {
-    let broker = settings.broker();
-    End::Failed(match refusal {
-        Refusal::Protocol => return End::WrongVersion,
-        Refusal::Credentials => format!(
-            "{broker} refuses these credentials: check `mqtt.username` and the content of `mqtt.password_file`{}",
-            if settings.username.is_none() { " (no user name is set)" } else { "" }
-        ),
-        Refusal::ClientId => format!(
-            "{broker} refuses the client identifier `{}`: set `mqtt.client_id` to one it allows",
-            settings.client_id
-        ),
-        Refusal::Busy => {
-            format!("{broker} is not available at the moment, or at its limit of clients")
-        }
-        Refusal::NoRetained => format!(
-            "{broker} keeps no retained messages, which the last will needs: allow them on the broker"
-        ),
-        Refusal::Other(why) => format!("{broker} refuses the connection: {why}"),
-    })
-}
-
 impl Session {
+    /// On a connection that was just accepted as number `number`.
+    pub fn new(
+        accepted: Accepted,
+        settings: &Settings,
+        duty: &Duty,
+        protocol: Protocol,
+        number: u64,
+    ) -> Session {
+        let Accepted { stream, terms, input } = accepted;
+        let now = Instant::now();
+        let (reader, writer) = tokio::io::split(stream);
+        let wanted = terms.keep_alive_s.filter(|s| *s > 0).map(|s| Duration::from_secs(s.into()));
+        let in_flight_max = settings.in_flight.clamp(1, IN_FLIGHT_MAX);
+        Session {
+            reader,
+            writer,
+            protocol,
+            terms,
+            settings: settings.clone(),
+            packet_bytes_max: duty.packet_bytes_max(),
+            number,
+            input,
+            output: Output {
+                buffer: BytesMut::new(),
+                unflushed: false,
+                blocked: false,
+                unblocked_at: now,
+                sent_at: now,
+            },
+            keep_alive: wanted.unwrap_or(settings.keep_alive).max(KEEP_ALIVE_MIN),
+            in_flight_max: in_flight_max.min(usize::from(terms.receive_maximum.max(1))),
+            pending: VecDeque::new(),
+            last_packet: 0,
+            received_at: now,
+            acknowledged_at: now,
+            pinged: false,
+            spoken_to: false,
+        }
+    }
+
     /// Publishes, acknowledges and pings until the connection ends.
     pub async fn live(
         mut self,
