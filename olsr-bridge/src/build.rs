@@ -20,6 +20,9 @@ use crate::view::{
 /// mesh, and the view must not grow with it.
 pub const ROWS_MAX: usize = 65_536;
 
+/// Own addresses kept; no node has as many.
+pub const OWN_MAX: usize = 1024;
+
 /// Different complaints kept per view; further ones are counted together.
 pub const COMPLAINTS_MAX: usize = 32;
 
@@ -425,7 +428,7 @@ fn unique<T: PartialEq>(rows: &mut Vec<T>, order: fn(&T, &T) -> std::cmp::Orderi
 }
 
 fn push_once(list: &mut Vec<IpAddr>, address: IpAddr) {
-    if !list.contains(&address) && list.len() < ROWS_MAX {
+    if list.len() < OWN_MAX && !list.contains(&address) {
         list.push(address);
     }
 }

@@ -104,12 +104,15 @@ pub(super) fn meaning(class: FailureClass, status: &str) -> String {
 }
 
 /// Whether a body without announced length ends the way a complete one does: a JSON document closes, and text ends in
-/// an empty line after its last table or in the version line.
+/// an empty line after its last table, in the version line, or is an error.
 fn looks_complete(protocol: Protocol, body: &[u8]) -> bool {
     let closed = body.trim_ascii_end().ends_with(b"}");
     match protocol {
         Protocol::Jsoninfo => closed,
-        Protocol::Txtinfo => body.ends_with(b"\n\n") || last_line(body).starts_with(b"Version:"),
+        Protocol::Txtinfo => {
+            let last = last_line(body);
+            body.ends_with(b"\n\n") || last.starts_with(b"Version:") || last.starts_with(b"error:")
+        }
         Protocol::Olsrd2Http | Protocol::Olsrd2Telnet => closed || body.ends_with(b"\n"),
     }
 }

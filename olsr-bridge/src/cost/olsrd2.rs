@@ -201,6 +201,7 @@ fn cost(transmissions: f64, hops: u32, options: &CostOptions) -> NetworkCost {
 /// Sums of all paths, found by walking each route's last hops back to this node.
 struct Paths<'a> {
     own: &'a [IpAddr],
+    /// Sorted by prefix and node.
     networks: &'a [AttachedNetwork],
     /// Both directions of each edge by its ends.
     edges: BTreeMap<(IpAddr, IpAddr), Hop>,
@@ -208,6 +209,8 @@ struct Paths<'a> {
     routes: BTreeMap<IpAddr, (IpAddr, u32)>,
     /// Sum of the path to each node; `None` where the walk fails.
     sums: BTreeMap<IpAddr, Option<Sum>>,
+    /// Some link of the mesh knows its bit rate.
+    rated: bool,
 }
 
 impl Paths<'_> {
@@ -236,6 +239,7 @@ impl Paths<'_> {
             edges,
             routes,
             sums: BTreeMap::new(),
+            rated: metric(parts) == LinkMetric::Airtime,
         };
         for own in &parts.own {
             paths.sums.insert(*own, Some(Sum::default()));
@@ -285,7 +289,17 @@ impl Paths<'_> {
         if let Some(sum) = sum {
             return sum.cost(hops, options);
         }
-        let transmissions = if raw / hops >= RATELESS_RAW_MIN {
+        self.forward(raw, hops, options)
+    }
+
+    /// The cost by the daemon's own sum. It does not tell how many links it is of (an announced distance counts as hops),
+    /// so the links elsewhere in the mesh tell how to read it.
+    fn forward(&self, raw: u32, hops: u32, options: &CostOptions) -> NetworkCost {
+        let rateless = raw >= RATELESS_RAW_MIN;
+        if self.rated && rateless {
+            return NetworkCost::NotMeaningful;
+        }
+        let transmissions = if rateless {
             f64::from(raw) / PERFECT_RAW
         } else {
             f64::from(raw) * options.reference_rate as f64 / RAW_RATE
@@ -295,8 +309,9 @@ impl Paths<'_> {
 
     /// Whether `prefix` is a network that `node` announces, not a node itself.
     fn announced(&self, prefix: Prefix, node: IpAddr) -> bool {
-        !prefix.is_host()
-            || self.networks.iter().any(|network| network.prefix == prefix && network.node == node)
+        let wanted = (prefix, node);
+        let known = |network: &AttachedNetwork| (network.prefix, network.node).cmp(&wanted);
+        !prefix.is_host() || self.networks.binary_search_by(known).is_ok()
     }
 
     /// The path to a network announced by `node`, for which the daemon's sum is `raw`.

@@ -16,62 +16,98 @@ use olsr_bridge::view::{DaemonKind, MeshView, Protocol};
 
 use super::args::Args;
 
-/// One view of everything in the files named on the command line, with or without HTTP headers.
-pub fn view(args: &Args) -> Result<MeshView, Failure> {
+/// A view of the files, and what was wrong with those that gave nothing.
+pub struct Reading {
+    pub view: MeshView,
+    pub problems: Vec<Failure>,
+}
+
+/// One view of everything in the files named on the command line, with or without HTTP headers. A file that gives nothing
+/// is a problem of its own; only when none gives anything is there no view.
+pub fn view(args: &Args) -> Result<Reading, Failure> {
     let limit = args.options.answer_bytes_max;
     let mut answers = Vec::new();
     for path in &args.files {
         answers.push((path, read(path, limit)?));
     }
-    let mut builder: Option<(Protocol, Builder)> = None;
+    let mut whole: Option<(Protocol, Builder)> = None;
     let mut olsrd2 = Vec::new();
+    let mut problems = Vec::new();
     for (path, bytes) in &answers {
         let answer = http::split(bytes);
-        if let Some(class) = answer.refusal() {
-            return Err(failure(path, class, "the daemon refused the request"));
-        }
-        let Some(found) = protocol(args.options.choice, answer.body) else {
-            return Err(failure(
-                path,
-                FailureClass::NotUnderstood,
-                "it holds no answer of an OLSR daemon",
-            ));
-        };
-        let (protocol, builder) =
-            builder.get_or_insert_with(|| (found, Builder::new(kind(found), found)));
-        if kind(found) != kind(*protocol) {
-            let why = "it is of another daemon than the files before it; read them separately";
-            return Err(failure(path, FailureClass::NotUnderstood, why));
-        }
-        let findings = match found {
-            Protocol::Jsoninfo => v1::jsoninfo::parse(answer.body, builder),
-            Protocol::Txtinfo => v1::txtinfo::parse(answer.body, builder),
-            Protocol::Olsrd2Http | Protocol::Olsrd2Telnet => {
-                // One answer may say something about rows of another, so they are read as one text.
-                olsrd2.extend_from_slice(answer.body);
-                Findings { understood: true, ..Findings::default() }
+        let problem = match (answer.refusal(), protocol(args.options.choice, answer.body)) {
+            (Some(class), _) => Some(failure(path, class, refused(class))),
+            (None, None) => Some(failure(path, FailureClass::NotUnderstood, NO_ANSWER)),
+            (None, Some(found)) => {
+                let (first, builder) =
+                    whole.get_or_insert_with(|| (found, Builder::new(kind(found), found)));
+                if kind(found) != kind(*first) {
+                    let why =
+                        "it is of another daemon than the files before it; read them separately";
+                    return Err(failure(path, FailureClass::NotUnderstood, why));
+                }
+                let findings = parse(found, answer.body, builder, &mut olsrd2);
+                match findings.refusal {
+                    Some(class) => Some(failure(path, class, refused(class))),
+                    None if !findings.understood => {
+                        Some(failure(path, FailureClass::NotUnderstood, NO_ANSWER))
+                    }
+                    None => None,
+                }
             }
         };
-        if let Some(class) = findings.refusal {
-            return Err(failure(path, class, "the daemon refused the request"));
+        problems.extend(problem);
+    }
+    let view = whole.map(|(_, mut builder)| {
+        v2::parse(&olsrd2, &mut builder);
+        if let Some(path) = &args.options.names_file {
+            match read(path, limit) {
+                Ok(file) => names::parse(&file, &mut builder),
+                Err(problem) => problems.push(problem),
+            }
         }
-        if !findings.understood {
-            return Err(failure(path, FailureClass::NotUnderstood, "it holds no table of olsrd"));
+        builder.finish(&args.options.cost)
+    });
+    match view {
+        Some(view) if says_something(&view) => Ok(Reading { view, problems }),
+        Some(_) | None => Err(problems.into_iter().next().unwrap_or_else(|| Failure {
+            class: FailureClass::NotUnderstood,
+            text: "the files hold no whole table of a daemon; save complete answers".to_owned(),
+        })),
+    }
+}
+
+const NO_ANSWER: &str = "it holds no table of an OLSR daemon";
+
+/// Reads one answer. Those of olsrd2 are only collected: one may say something about rows of another, so they are read as
+/// one text.
+fn parse(protocol: Protocol, body: &[u8], builder: &mut Builder, olsrd2: &mut Vec<u8>) -> Findings {
+    match protocol {
+        Protocol::Jsoninfo => v1::jsoninfo::parse(body, builder),
+        Protocol::Txtinfo => v1::txtinfo::parse(body, builder),
+        Protocol::Olsrd2Http | Protocol::Olsrd2Telnet => {
+            olsrd2.extend_from_slice(body);
+            Findings { understood: true, ..Findings::default() }
         }
     }
-    let Some((_, mut builder)) = builder else {
-        return Err(Failure { class: FailureClass::Io, text: "no file to read".to_owned() });
-    };
-    v2::parse(&olsrd2, &mut builder);
-    if let Some(path) = &args.options.names_file {
-        names::parse(&read(path, limit)?, &mut builder);
+}
+
+fn says_something(view: &MeshView) -> bool {
+    !view.ages.is_empty() || view.daemon.version.is_some() || !view.own.is_empty()
+}
+
+/// What a refusal in a file means.
+fn refused(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::NotAllowed => "the daemon did not accept the asker's address",
+        FailureClass::NotFound => "the daemon did not know the request",
+        FailureClass::Busy => "the daemon was too busy to answer",
+        FailureClass::Refused
+        | FailureClass::Timeout
+        | FailureClass::NotUnderstood
+        | FailureClass::TooLarge
+        | FailureClass::Io => "the daemon refused the request",
     }
-    let view = builder.finish(&args.options.cost);
-    if view.ages.is_empty() && view.daemon.version.is_none() && view.own.is_empty() {
-        let text = "the files hold no complete table of a daemon; save whole answers".to_owned();
-        return Err(Failure { class: FailureClass::NotUnderstood, text });
-    }
-    Ok(view)
 }
 
 fn failure(path: &Path, class: FailureClass, why: &str) -> Failure {
@@ -124,14 +160,15 @@ fn protocol(choice: Choice, body: &[u8]) -> Option<Protocol> {
         return None;
     }
     match reader.key()? {
-        b"link" | b"neighbor" | b"interface" | b"originator" | b"route" | b"edge"
-        | b"attached_network" | b"lan" | b"local" | b"node" | b"time" | b"type" => {
-            Some(Protocol::Olsrd2Telnet)
-        }
         // An object in olsrd, a table in olsrd2.
         b"version" if reader.rest().trim_ascii_start().starts_with(b"[") => {
             Some(Protocol::Olsrd2Telnet)
         }
-        _ => Some(Protocol::Jsoninfo),
+        b"pid" | b"systemTime" | b"timeSinceStartup" | b"uuid" | b"error" | b"links"
+        | b"neighbors" | b"routes" | b"hna" | b"mid" | b"topology" | b"gateways"
+        | b"interfaces" | b"config" | b"version" | b"plugins" | b"2hop" | b"sgw" => {
+            Some(Protocol::Jsoninfo)
+        }
+        _ => Some(Protocol::Olsrd2Telnet),
     }
 }

@@ -44,7 +44,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     if !args.files.is_empty() {
         return match files::view(&args) {
-            Ok(view) => printed(show(&view, &args)),
+            Ok(reading) => {
+                for problem in &reading.problems {
+                    complain(&problem.to_string());
+                }
+                printed(show(&reading.view, &args))
+            }
             Err(failure) => failed(&failure),
         };
     }

@@ -70,6 +70,7 @@ fn head(view: &MeshView, names: &BTreeMap<IpAddr, &str>) -> String {
 
 fn metric(metric: LinkMetric, name: Option<&str>) -> String {
     let kind = match metric {
+        LinkMetric::Unknown if name.is_some() => "metric",
         LinkMetric::Unknown => "metric not told",
         LinkMetric::Etx => "metric ETX",
         LinkMetric::Hops => "hop counts only",
@@ -100,6 +101,8 @@ fn links(view: &MeshView, names: &BTreeMap<IpAddr, &str>) -> String {
         ("OUT %", Align::Number),
         ("HELLO s", Align::Number),
     ]);
+    // Where only hops count the qualities are numbers that nothing maintains.
+    let measured = view.daemon.metric != LinkMetric::Hops;
     for link in &view.links {
         let node = link.neighbor.unwrap_or(link.remote);
         table.row(vec![
@@ -109,19 +112,25 @@ fn links(view: &MeshView, names: &BTreeMap<IpAddr, &str>) -> String {
                 .or_else(|| names.get(&link.remote))
                 .map_or(String::new(), |name| printable(name)),
             link.interface.as_deref().map(printable).unwrap_or_default(),
-            status(link).to_owned(),
-            link.cost.map_or("-".to_owned(), |cost| cost.to_string()),
-            percent(link.quality_in),
-            percent(link.quality_out),
+            status(link, view.daemon.metric).to_owned(),
+            match link.cost {
+                Some(cost) => cost.to_string(),
+                None if view.daemon.metric == LinkMetric::NotMeaningful => "?".to_owned(),
+                None => "-".to_owned(),
+            },
+            percent(link.quality_in.filter(|_| measured)),
+            percent(link.quality_out.filter(|_| measured)),
             link.hello_age_ms.map_or(String::new(), |ms| format!("{:.1}", f64::from(ms) / 1000.0)),
         ]);
     }
     format!("\n{}", table.render())
 }
 
-fn status(link: &Link) -> &'static str {
+fn status(link: &Link, metric: LinkMetric) -> &'static str {
     match link.status {
-        LinkStatus::Symmetric if link.cost.is_none() => "too lossy",
+        LinkStatus::Symmetric if link.cost.is_none() && metric != LinkMetric::NotMeaningful => {
+            "too lossy"
+        }
         LinkStatus::Symmetric => "symmetric",
         LinkStatus::Asymmetric => "one-way",
         LinkStatus::Lost => "lost",

@@ -50,7 +50,7 @@ fn member<'a>(
             }
             b"metric" => domain.metric = reader.scalar().text(),
             b"topology_id" => domain.id = reader.scalar().text().and_then(domain_id),
-            b"properties" => router(reader, rows, builder),
+            b"properties" => router(reader, rows),
             b"links" => links(reader, edges, builder),
             _ => reader.skip(),
         }
@@ -68,14 +68,14 @@ fn domain_id(topology: &[u8]) -> Option<i64> {
 }
 
 /// Properties of the graph: this node's identity in its family.
-fn router<'a>(reader: &mut Reader<'a>, rows: &mut Rows<'a>, builder: &mut Builder) {
+fn router<'a>(reader: &mut Reader<'a>, rows: &mut Rows<'a>) {
     if !reader.open_object() {
         return;
     }
     while let Some(key) = reader.key() {
         let value = reader.scalar();
         if let (b"router_addr", Some(address)) = (key, value.address()) {
-            tables::own(rows, address, builder);
+            tables::own(rows, address);
         }
     }
 }

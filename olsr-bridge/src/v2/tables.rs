@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::rows::{Domain, LinkRow, Rows, link_raw, millis, push};
-use crate::build::Builder;
+use crate::build::{Builder, OWN_MAX};
 use crate::cost::Measure;
 use crate::json::{Reader, Scalar, Shape};
 use crate::number;
@@ -293,20 +293,20 @@ pub(super) fn interfaces(reader: &mut Reader<'_>, builder: &mut Builder) {
 
 /// `olsrv2info originator`: own identities.
 pub(super) fn originators<'a>(reader: &mut Reader<'a>, rows: &mut Rows<'a>, builder: &mut Builder) {
-    table(reader, builder, None, |reader, builder| {
+    table(reader, builder, None, |reader, _| {
         while let Some(key) = reader.key() {
             let value = reader.scalar();
             if let (b"originator", Some(address)) = (key, value.address()) {
-                own(rows, address, builder);
+                own(rows, address);
             }
         }
     });
 }
 
 /// Notes an own identity.
-pub(super) fn own(rows: &mut Rows<'_>, address: IpAddr, builder: &mut Builder) {
-    if !rows.own.contains(&address) {
-        push(&mut rows.own, address, Part::Daemon, builder);
+pub(super) fn own(rows: &mut Rows<'_>, address: IpAddr) {
+    if rows.own.len() < OWN_MAX && !rows.own.contains(&address) {
+        rows.own.push(address);
     }
 }
 

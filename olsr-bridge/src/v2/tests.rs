@@ -171,6 +171,16 @@ fn a_network_costs_what_its_announcer_costs() {
 }
 
 #[test]
+fn a_network_behind_an_unreachable_identity_costs_the_daemons_sum() {
+    // The announcer's IPv6 originator is link-local: there is a route to its network, but none to itself.
+    let networks = r#"{"attached_network": [{"node":"fe80::5","attached_net":"2001:db8:e::/48","domain":"0"}]}"#;
+    let routes = route("2001:db8:e::/48", "fe80::5", PERFECT * 3 + 1, 4);
+    let edges = [edge("10.77.0.1", "10.77.0.2", PERFECT, PERFECT)];
+    let view = view(&format!("{{\"route\": [{routes}]}}{networks}{}", graph(&edges)));
+    assert_eq!(cost(&view, "2001:db8:e::/48"), NetworkCost::Reachable(300));
+}
+
+#[test]
 fn a_circle_of_last_hops_ends_and_falls_back_to_the_daemons_sum() {
     let routes = [
         route("10.77.0.2", "10.77.0.3", PERFECT, 1),

@@ -43,6 +43,15 @@ impl Daemon {
         ip: IpAddr,
         answer: impl Fn(&[u8], usize, &mut TcpStream) + Send + 'static,
     ) -> Daemon {
+        Daemon::start_watching(ip, Duration::from_millis(5), answer)
+    }
+
+    /// As [`Daemon::start_on`]; `patience` is how long a second connection is waited for before an answer.
+    pub fn start_watching(
+        ip: IpAddr,
+        patience: Duration,
+        answer: impl Fn(&[u8], usize, &mut TcpStream) + Send + 'static,
+    ) -> Daemon {
         let listener = TcpListener::bind(SocketAddr::new(ip, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,7 +65,7 @@ impl Daemon {
                 let number = record.lock().unwrap().len();
                 let (mut visit, mut stream) = read_once(stream);
                 // Whoever connects before this answer is given opened a second connection beside the first.
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(patience);
                 waiting = accept_now(&listener);
                 visit.overlapped = waiting.is_some();
                 answer(&visit.request, number, &mut stream);
