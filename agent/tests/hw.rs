@@ -366,9 +366,13 @@ fn fill_is_that_of_the_mount_point_below_the_root() {
     let root = scratch();
     let root = root.path();
     fs::create_dir_all(root.join("data with blank")).unwrap();
-    let mounts = "/dev/vdb1 / ext4 rw 0 0\n/dev/vdb2 /data\\040with\\040blank xfs ro,noatime 0 0\n\
-                  /dev/vdb3 /gone ext4 rw 0 0\nproc /proc proc rw 0 0\nnot a mount\n";
-    write(root, "proc/1/mounts", mounts);
+    let mounts = "\
+        20 1 254:1 / / ro,noatime shared:1 - ext4 /dev/vdb1 rw\n\
+        21 20 254:2 / /data\\040with\\040blank rw shared:2 - xfs /dev/vdb2 ro,attr2\n\
+        22 20 254:3 / /gone rw - ext4 /dev/vdb3 rw\n\
+        23 20 0:20 / /proc rw - proc proc rw\n\
+        not a mount\n";
+    write(root, "proc/1/mountinfo", mounts);
     let report = &collect(&config(root), 1)["filesystem"];
     let kernel = nix::sys::statvfs::statvfs(root).unwrap();
     let size = kernel.fragment_size() as f64 * kernel.blocks() as f64;

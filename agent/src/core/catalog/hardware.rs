@@ -122,9 +122,9 @@ metrics! {
     FILESYSTEM_FILES_FREE = Gauge "outrider_filesystem_files_free" ["mountpoint"] 3 local
         "Inodes that are free, from statvfs.";
     FILESYSTEM_READONLY = Gauge "outrider_filesystem_readonly" ["mountpoint"] 0 sent
-        "1 when the filesystem is mounted read-only, from /proc/mounts. Filesystems turn read-only on storage errors.";
+        "1 when the filesystem is read-only, which some become on storage errors, from /proc/1/mountinfo.";
     FILESYSTEM_INFO = Info "outrider_filesystem_info" ["mountpoint", "device", "fstype"] 0 local
-        "What is mounted where, from /proc/mounts.";
+        "What is mounted where, from /proc/1/mountinfo.";
     FILESYSTEM_LIFETIME_WRITTEN = Counter "outrider_filesystem_lifetime_written_bytes_total" ["device", "fstype"] 3 local
         "Bytes written to the filesystem since it was made, in bytes, lifetime_write_kbytes of ext4 and f2fs.";
     FILESYSTEM_ERRORS = Counter "outrider_filesystem_errors_total" ["device"] 0 sent

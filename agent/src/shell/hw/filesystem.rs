@@ -1,6 +1,7 @@
-//! Fill of mounted filesystems: what is mounted from /proc/1/mounts (fstab(5) form; the first process's view, because our
-//! own service may run in a sandbox with read-only mounts), how full it is from statvfs(3) below the root. Files are never
-//! opened and directories never walked.
+//! Fill of mounted filesystems: what is mounted from /proc/1/mountinfo (proc(5); the first process's view, else our own),
+//! how full it is from statvfs(3) below the root. Files are never opened and directories never walked. Whether a
+//! filesystem is read-only is asked of its superblock, not of the mount: a service in a sandbox sees everything
+//! mounted read-only, but only storage errors and the administrator make the superblock so.
 //!
 //! There are two collectors: `filesystem` for storage of this machine, and `filesystem-remote` for network filesystems and
 //! FUSE, whose server may be gone, in which case statvfs does not return. A dead NFS server hides
@@ -108,6 +109,8 @@ impl Collector for Filesystem {
 
 #[derive(Debug, PartialEq)]
 struct Mount {
+    /// `major:minor`, the same for all mounts of one filesystem.
+    number: String,
     device: String,
     point: String,
     fstype: String,
@@ -116,13 +119,13 @@ struct Mount {
 
 impl Filesystem {
     fn mounts(&self, tree: &mut Tree, output: &mut Output<'_>) -> Vec<Mount> {
-        let first_process = tree.exists(format_args!("proc/1/mounts"));
+        let first_process = tree.exists(format_args!("proc/1/mountinfo"));
         let process = if first_process { "1" } else { "self" };
-        let text = tree.text(format_args!("proc/{process}/mounts"), output).unwrap_or("");
+        let text = tree.text(format_args!("proc/{process}/mountinfo"), output).unwrap_or("");
         let mut mounts = Vec::new();
         for line in text.lines() {
             let Some(mount) = parse_mount(line) else {
-                let what = format_args!("`/proc/{process}/mounts` has the line {line:?}");
+                let what = format_args!("`/proc/{process}/mountinfo` has the line {line:?}");
                 output.complain(Cause::Garbage, what);
                 continue;
             };
@@ -140,28 +143,27 @@ impl Filesystem {
 }
 
 /// Adds `mount` unless it shows what is there already: a mount hides an earlier one at the same place, and of
-/// several places where a device is mounted the shortest is the one people mean.
+/// several places where a filesystem is mounted the shortest is the one people mean.
 fn note(mount: Mount, mounts: &mut Vec<Mount>) {
-    if let Some(hidden) = mounts.iter_mut().find(|other| other.point == mount.point) {
-        *hidden = mount;
-        return;
-    }
-    let is_device = mount.device.starts_with("/dev/");
-    let same = mounts.iter_mut().find(|other| is_device && other.device == mount.device);
-    match same {
+    mounts.retain(|other| other.point != mount.point);
+    match mounts.iter_mut().find(|other| other.number == mount.number) {
         Some(same) if mount.point.len() < same.point.len() => *same = mount,
         Some(_) => {}
         None => mounts.push(mount),
     }
 }
 
-/// A line of /proc/mounts: device, mount point, type, options, two numbers; blanks inside as octal `\040`.
+/// A line of mountinfo: two numbers, device number, root of the mount, mount point, its options, tags, a dash, type,
+/// device, options of the superblock; blanks inside as octal `\040`.
 fn parse_mount(line: &str) -> Option<Mount> {
-    let mut fields = line.split(' ');
-    let (device, point) = (unescape(fields.next()?), unescape(fields.next()?));
-    let (fstype, options) = (fields.next()?.to_owned(), fields.next()?);
-    let readonly = options.split(',').any(|option| option == "ro");
-    point.starts_with('/').then_some(Mount { device, point, fstype, readonly })
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ').skip(2);
+    let number = mount.next()?.to_owned();
+    let point = unescape(mount.nth(1)?);
+    let mut filesystem = filesystem.split(' ');
+    let (fstype, device) = (filesystem.next()?.to_owned(), unescape(filesystem.next()?));
+    let readonly = filesystem.next()?.split(',').any(|option| option == "ro");
+    point.starts_with('/').then_some(Mount { number, device, point, fstype, readonly })
 }
 
 fn unescape(field: &str) -> String {
@@ -210,21 +212,27 @@ mod tests {
     use super::*;
     use crate::shell::hw::filter::Filter;
 
-    fn mount(device: &str, point: &str) -> Mount {
-        let (device, point) = (device.to_owned(), point.to_owned());
-        Mount { device, point, fstype: "ext4".to_owned(), readonly: false }
+    fn mount(number: &str, point: &str) -> Mount {
+        let device = format!("/dev/{number}");
+        let (number, point) = (number.to_owned(), point.to_owned());
+        Mount { number, device, point, fstype: "ext4".to_owned(), readonly: false }
     }
 
     #[test]
     fn lines_are_taken_apart() {
-        let line = r"/dev/sda1 /media/a\040b\134c vfat ro,relatime 0 0";
+        let line =
+            r"36 35 8:1 / /media/a\040b\134c rw,noatime shared:1 master:2 - vfat /dev/sda1 ro,utf8";
         let parsed = parse_mount(line).unwrap();
-        assert_eq!(parsed.point, r"/media/a b\c");
+        assert_eq!((parsed.point.as_str(), parsed.number.as_str()), (r"/media/a b\c", "8:1"));
+        assert_eq!((parsed.device.as_str(), parsed.fstype.as_str()), ("/dev/sda1", "vfat"));
         assert!(parsed.readonly);
-        assert!(!parse_mount("/dev/sda1 / ext4 rw,errors=remount-ro 0 0").unwrap().readonly);
-        for garbage in ["", "x", "a b c", "dev relative ext4 rw 0 0"] {
+        // A sandbox mounts read-only what is not.
+        let line = "36 35 8:1 / / ro,noatime - ext4 /dev/sda1 rw,errors=remount-ro";
+        assert!(!parse_mount(line).unwrap().readonly);
+        for garbage in ["", "x", "1 2 8:1 / / rw", "1 2 8:1 / / rw - ext4 x", "1 - ext4 x rw"] {
             assert_eq!(parse_mount(garbage), None, "{garbage}");
         }
+        assert_eq!(parse_mount("1 2 8:1 / relative rw - ext4 /dev/sda1 rw"), None);
     }
 
     #[test]
@@ -235,19 +243,19 @@ mod tests {
     }
 
     #[test]
-    fn a_device_counts_once_and_a_place_shows_the_latest_mount() {
+    fn a_filesystem_counts_once_and_a_place_shows_the_latest_mount() {
         let mut mounts = Vec::new();
-        for (device, point) in [
-            ("/dev/a", "/var/lib/x"),
-            ("/dev/a", "/"),
-            ("/dev/a", "/srv"),
-            ("tmpfs", "/tmp"),
-            ("tmpfs", "/run"),
-            ("/dev/b", "/run"),
+        for (number, point) in [
+            ("8:1", "/var/lib/x"),
+            ("8:1", "/"),
+            ("8:1", "/srv"),
+            ("0:20", "/tmp"),
+            ("0:21", "/run"),
+            ("8:2", "/run"),
         ] {
-            note(mount(device, point), &mut mounts);
+            note(mount(number, point), &mut mounts);
         }
-        let expected = [mount("/dev/a", "/"), mount("tmpfs", "/tmp"), mount("/dev/b", "/run")];
+        let expected = [mount("8:1", "/"), mount("0:20", "/tmp"), mount("8:2", "/run")];
         assert_eq!(mounts, expected);
     }
 

@@ -14,7 +14,7 @@ use crate::core::sample::{Metric, Sample};
 
 use super::filter::Filter;
 
-/// Longest file that is read, in bytes. /proc/mounts of a busy k3s node has some hundred KiB; sensors have ten bytes.
+/// Longest file that is read, in bytes. The list of mounts of a busy k3s node has some hundred KiB; sensors have ten bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Capacity of the read buffer that is kept between files: /proc/stat of a 64-core machine fits.
 const BUFFER_BYTES_KEPT: usize = 16 * 1024;
