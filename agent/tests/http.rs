@@ -1,5 +1,7 @@
 //! The HTTP server against slow, greedy and hostile clients, over real sockets on loopback.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,7 @@
 //! The text of `/metrics` against Prometheus' own checker and against the rules of OpenMetrics.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! The status page in a headless Chromium, fed by the real HTTP server.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::net::SocketAddr;
 
 use outrider::core::state::Severity;

@@ -28,10 +28,10 @@ pub(super) fn is_private(host: &str) -> bool {
     if !name.split('.').all(valid) {
         return false;
     }
-    let below = |suffix: &&str| {
-        name.strip_suffix(*suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    let below = |suffix: &str| {
+        name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    !name.contains('.') || PRIVATE_SUFFIXES.iter().any(|suffix| below(&suffix))
+    !name.contains('.') || PRIVATE_SUFFIXES.iter().any(|suffix| below(suffix))
 }
 
 fn without_port(host: &str) -> &str {
