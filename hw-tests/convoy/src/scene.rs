@@ -60,16 +60,16 @@ pub struct Convoy {
 /// Moments of the script in milliseconds. The order and the gaps between them are chosen for what daemon and agent need to notice:
 /// a validity time of 5 s and the agent's own patience before a split shows, the same and a warm-up before a heal shows.
 mod at {
-    pub const STRAGGLE: u64 = 6_000;
-    pub const STRAGGLE_MOST: u64 = 18_000;
-    pub const RIDGE: u64 = 26_000;
-    pub const RIDGE_PASSED: u64 = 42_000;
-    pub const CLOSED_UP: u64 = 54_000;
-    pub const STOP: u64 = 64_000;
-    pub const RESTART: u64 = 66_000;
-    pub const KILL: u64 = 78_000;
-    pub const RETURN: u64 = 98_000;
-    pub const LOOP: u64 = 130_000;
+    pub const STRAGGLE: u64 = 5_000;
+    pub const STRAGGLE_MOST: u64 = 16_000;
+    pub const RIDGE: u64 = 24_000;
+    pub const RIDGE_PASSED: u64 = 46_000;
+    pub const CLOSED_UP: u64 = 56_000;
+    pub const STOP: u64 = 70_000;
+    pub const RESTART: u64 = 72_000;
+    pub const KILL: u64 = 86_000;
+    pub const RETURN: u64 = 108_000;
+    pub const LOOP: u64 = 140_000;
 }
 
 impl Convoy {

@@ -190,7 +190,7 @@ mod tests {
             let mut world = World::convoy(family, 6, 1);
             let together = cost(&world, 0, 5).unwrap();
             assert!((perfect..perfect * 3 / 2).contains(&together), "{together}");
-            world.advance(25_000);
+            world.advance(23_000);
             let straggling = cost(&world, 0, 5).unwrap();
             assert!(straggling > together * 3 / 2, "{family:?}: {straggling} after {together}");
             world.advance(38_000);
@@ -199,14 +199,14 @@ mod tests {
             assert!(cost(&world, 4, 5).is_some() && cost(&world, 0, 3).is_some());
             world.advance(62_000);
             assert!(cost(&world, 0, 5).is_some(), "{family:?}: healed");
-            world.advance(65_000);
+            world.advance(71_000);
             assert!(world.view(1).is_none() && world.view(0).is_some());
-            world.advance(67_000);
+            world.advance(73_000);
             assert_eq!(world.view(1).unwrap().run, 2);
-            world.advance(95_000);
+            world.advance(104_000);
             assert!(!world.running(2));
             assert_eq!(cost(&world, 0, 2), None, "{family:?}: dead daemon");
-            world.advance(125_000);
+            world.advance(135_000);
             assert!(cost(&world, 0, 2).is_some(), "{family:?}: back");
         }
     }
