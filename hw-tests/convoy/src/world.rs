@@ -156,6 +156,16 @@ impl World {
         self.mesh.running(node)
     }
 
+    /// Stops the daemon of `node`; see [`Mesh::stop`].
+    pub fn stop(&mut self, node: usize, announced: bool) {
+        self.mesh.stop(node, announced);
+    }
+
+    /// Starts the daemon of `node`.
+    pub fn start(&mut self, node: usize) {
+        self.mesh.start(node);
+    }
+
     /// The mesh.
     #[must_use]
     pub fn mesh(&self) -> &Mesh {

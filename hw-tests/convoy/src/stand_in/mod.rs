@@ -79,13 +79,21 @@ fn count(counter: &AtomicU64) {
 pub struct Clocked {
     world: Arc<Mutex<World>>,
     began: Instant,
+    moving: bool,
 }
 
 impl Clocked {
     /// Starts the world's time now.
     #[must_use]
     pub fn new(world: World) -> Clocked {
-        Clocked { world: Arc::new(Mutex::new(world)), began: Instant::now() }
+        Clocked { world: Arc::new(Mutex::new(world)), began: Instant::now(), moving: true }
+    }
+
+    /// A world whose time stands still, so that an answer can be compared with what it was made from. Its daemons go on
+    /// answering, about one and the same moment.
+    #[must_use]
+    pub fn frozen(world: World) -> Clocked {
+        Clocked { moving: false, ..Clocked::new(world) }
     }
 
     /// Time since the world began.
@@ -98,7 +106,9 @@ impl Clocked {
     pub fn now(&self) -> MutexGuard<'_, World> {
         // A panic elsewhere leaves a world that is at worst a step behind.
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.advance(self.began.elapsed().as_millis() as u64);
+        if self.moving {
+            world.advance(self.began.elapsed().as_millis() as u64);
+        }
         world
     }
 }
