@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use olsr_bridge::view::{
-    HostName, Link, MeshView, NetworkCost, Part, Prefix, Route, is_link_local,
+    DaemonKind, HostName, Link, MeshView, NetworkCost, Part, Prefix, Route, is_link_local,
 };
 
 /// Longest name that is taken over from the mesh: a DNS label (RFC 1035 section 2.3.4) and room for a domain.
@@ -110,8 +110,13 @@ impl<'v> Directory<'v> {
         if let Some(route) = self.host_routes.get(&address) {
             return Some(route.node.unwrap_or(address));
         }
-        let (_, node) = self.networks.iter().find(|(prefix, _)| prefix.contains(address))?;
-        Some(*node)
+        let (longest, _) = self.networks.iter().find(|(prefix, _)| prefix.contains(address))?;
+        let announcers = self.networks.iter().filter(|(prefix, _)| prefix == longest);
+        // Packets to the address go to the nearest of several announcers.
+        let distance = |node: &IpAddr| self.host_routes.get(node).map(|route| rank(route));
+        announcers
+            .map(|(_, node)| *node)
+            .min_by_key(|node| distance(node).map_or((true, None), |rank| (false, Some(rank))))
     }
 
     /// The best usable route to any of `addresses`. A route to a network is never the answer: it leads to the nearest
@@ -122,6 +127,19 @@ impl<'v> Directory<'v> {
             .filter(|route| route.cost != NetworkCost::Unreachable)
             .filter(|route| !is_link_local(route.destination.address))
             .min_by_key(|route| rank(route))
+    }
+
+    /// Whether a route that is not in the view does not exist: every row could be understood.
+    pub(super) fn routes_complete(&self) -> bool {
+        self.view.complaints.iter().all(|complaint| complaint.part != Part::Routes)
+    }
+
+    /// Whether nodes can be told from their further addresses. olsrd2 routes to identities only.
+    pub(super) fn tells_nodes(&self) -> bool {
+        match self.view.daemon.kind {
+            DaemonKind::Olsrd => self.view.age_ms(Part::Aliases).is_some(),
+            DaemonKind::Olsrd2 => true,
+        }
     }
 
     /// Milliseconds since the links were read.

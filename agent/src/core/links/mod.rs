@@ -203,12 +203,12 @@ impl Links {
         for (name, track) in &mut self.tracks {
             let before = track.vehicle.reach;
             let addresses = addresses(track, view, &directory);
-            if track.origin != Origin::Own {
-                let evidence = evidence(track, &addresses, &directory);
+            let evidence = evidence(track, &addresses, &directory);
+            if track.origin == Origin::Own {
+                track.vehicle.fresh_at = Some(routes_at);
+            } else if evidence.route.is_some() || directory.routes_complete() {
                 let rules = rules(&self.setup, &self.run, routes_at);
                 track.sample(evidence, routes_at, rules);
-            } else {
-                track.vehicle.fresh_at = Some(routes_at);
             }
             track.vehicle.addresses = addresses;
             note(&mut changes, name, before, track.vehicle.reach);
@@ -302,7 +302,7 @@ impl Links {
             }
         }
         let changes = self.drop_mistaken(directory, &owners);
-        if self.setup.unnamed_vehicles {
+        if self.setup.unnamed_vehicles && directory.tells_nodes() {
             self.enrol_unnamed(directory, &owners, at);
         }
         changes
@@ -362,7 +362,7 @@ impl Links {
         changes
     }
 
-    /// Follows nodes without a name. An alias whose announcement has not arrived looks like a node; it is dropped as
+    /// Follows nodes without a name. An alias whose announcement has not arrived yet looks like a node; it is dropped as
     /// mistaken as soon as it has.
     fn enrol_unnamed(
         &mut self,

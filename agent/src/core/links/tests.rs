@@ -1,8 +1,8 @@
 //! Small worlds, told sample by sample. The daemons' own recordings are replayed in `tests/links_replay.rs`.
 
 use olsr_bridge::view::{
-    Alias, AttachedNetwork, Daemon, DaemonKind, HostName, LinkMetric, LinkStatus, PartAge, Prefix,
-    Protocol,
+    Alias, AttachedNetwork, Complaint, Daemon, DaemonKind, HostName, LinkMetric, LinkStatus,
+    PartAge, Prefix, Protocol,
 };
 use proptest::prelude::*;
 
@@ -189,6 +189,26 @@ fn a_view_without_routes_says_nothing_about_them() {
     let vehicle = links.get("bravo").unwrap();
     assert_eq!((vehicle.reach, vehicle.stale), (reachable(100), true));
     assert_eq!(vehicle.fresh_at, Some(at(10)));
+}
+
+#[test]
+fn a_row_that_was_not_understood_may_have_been_the_route() {
+    let mut links = links();
+    links.observe(&with_route("10.0.0.2", 100), at(10));
+    let complaint = Complaint { part: Part::Routes, text: String::new(), count: 1 };
+    let damaged = MeshView { complaints: vec![complaint], ..view() };
+    (11..=30).for_each(|second| drop(links.observe(&damaged, at(second))));
+    let vehicle = links.get("bravo").unwrap();
+    assert_eq!((vehicle.reach, vehicle.stale), (reachable(100), true));
+}
+
+#[test]
+fn without_aliases_nobody_knows_which_address_is_a_node() {
+    let mut links = links();
+    let mut routed = with_route("10.0.5.2", 100);
+    routed.ages.retain(|age| age.part != Part::Aliases);
+    links.observe(&routed, at(1));
+    assert!(links.get("10.0.5.2").is_none());
 }
 
 #[test]
