@@ -21,7 +21,7 @@ pub(super) const COMMAND: Command = Command {
     summary: "Show links, routes and networks of the routing daemon",
     about: &[
         "Shows the mesh as the routing daemon has it at this moment: the agent's latest reading, not smoothed and not \
-         held back. COST is the network cost (100 is one perfect hop, -1 is unreachable, ? is not meaningful).",
+         held back. COST is the network cost (100 is one perfect hop, -1 is unreachable, ? is not meaningful, - is a link that cannot be used).",
         "With --direct the routing daemon itself is asked, as section `[mesh]` of the configuration says; no agent is needed.",
     ],
     operands: &[],
@@ -146,6 +146,7 @@ pub fn render(view: &MeshView, age_ms: Option<u64>, terminal: &Terminal) -> Stri
     text.push_str(&links(&view.links, terminal));
     text.push_str(&routes(view, terminal));
     text.push_str(&networks(view, terminal));
+    text.push_str(&gateways(view, terminal));
     text.push_str(&complaints(view, terminal));
     text
 }
@@ -177,7 +178,7 @@ fn links(links: &[Link], terminal: &Terminal) -> String {
             let device = link.interface.as_deref().unwrap_or("");
             vec![
                 Cell::plain(link.remote.to_string()),
-                Cell::styled(link.cost.map_or_else(|| "?".to_owned(), |c| c.to_string()), style),
+                Cell::styled(link.cost.map_or_else(|| "-".to_owned(), |c| c.to_string()), style),
                 Cell::styled(status, style),
                 Cell::plain(share(link.quality_in)),
                 Cell::plain(share(link.quality_out)),
@@ -209,13 +210,6 @@ fn routes(view: &MeshView, terminal: &Terminal) -> String {
     let rows: Vec<Vec<Cell>> = sorted
         .into_iter()
         .map(|route| {
-            let (cost, style) = match route.cost {
-                NetworkCost::Reachable(cost) => {
-                    (cost.to_string(), cost_style(Some(i64::from(cost))))
-                }
-                NetworkCost::Unreachable => ("-1".to_owned(), Style::Bad),
-                NetworkCost::NotMeaningful => ("?".to_owned(), Style::Plain),
-            };
             let next_hop = route.next_hop.filter(|hop| *hop != route.destination.address);
             let direct = route.hops == Some(1) || route.next_hop.is_some() && next_hop.is_none();
             let via = match next_hop {
@@ -224,7 +218,7 @@ fn routes(view: &MeshView, terminal: &Terminal) -> String {
             };
             vec![
                 Cell::plain(route.destination.to_string()),
-                Cell::styled(cost, style),
+                cost_cell(route.cost),
                 Cell::plain(route.hops.map(|hops| hops.to_string()).unwrap_or_default()),
                 Cell::plain(via),
                 Cell::plain(cut(
@@ -264,6 +258,46 @@ fn networks(view: &MeshView, terminal: &Terminal) -> String {
                 Cell::plain(network.prefix.to_string()),
                 Cell::plain(network.node.to_string()),
                 Cell::plain(if network.own { "this node" } else { "" }),
+            ]
+        })
+        .collect();
+    format!("\n{}", table(&columns, &rows, COLUMNS, terminal))
+}
+
+fn cost_cell(cost: NetworkCost) -> Cell {
+    match cost {
+        NetworkCost::Reachable(cost) => {
+            Cell::styled(cost.to_string(), cost_style(Some(i64::from(cost))))
+        }
+        NetworkCost::Unreachable => Cell::styled("-1", Style::Bad),
+        NetworkCost::NotMeaningful => Cell::plain("?"),
+    }
+}
+
+fn gateways(view: &MeshView, terminal: &Terminal) -> String {
+    if view.gateways.is_empty() {
+        return String::new();
+    }
+    let columns = [
+        ("GATEWAY", Align::Left),
+        ("COST", Align::Right),
+        ("HOPS", Align::Right),
+        ("UP KBIT/S", Align::Right),
+        ("DOWN KBIT/S", Align::Right),
+        ("", Align::Left),
+    ];
+    let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let rows: Vec<Vec<Cell>> = view
+        .gateways
+        .iter()
+        .map(|gateway| {
+            vec![
+                Cell::plain(gateway.node.to_string()),
+                cost_cell(gateway.cost),
+                Cell::plain(number(gateway.hops.map(u64::from))),
+                Cell::plain(number(gateway.uplink_kbps)),
+                Cell::plain(number(gateway.downlink_kbps)),
+                Cell::plain(if gateway.selected { "in use" } else { "" }),
             ]
         })
         .collect();

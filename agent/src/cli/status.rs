@@ -7,7 +7,7 @@ use super::terminal::{COLUMNS, Style, Terminal};
 use super::text::{Align, Cell, cut, table, wrap};
 use super::units::{age, bytes, counted, date};
 use crate::core::gauges::{Gauge, Unit};
-use crate::core::state::Severity;
+use crate::core::state::{Event, Severity};
 use crate::core::status::{ReachKind, Status, VehicleStatus};
 use crate::core::time::ClockQuality;
 
@@ -78,12 +78,16 @@ fn headline(status: &Status, terminal: &Terminal) -> String {
         (true, false) => ("starting", Style::Warning),
         (false, _) => ("not healthy", Style::Bad),
     };
+    let version = terminal.printable(&status.identity.version);
+    let rest = format!("  outrider {version}, up {}", age(status.clock.agent_uptime_ms));
+    let width: usize =
+        [name.as_str(), &kind, "  ", word, &rest].iter().map(|s| s.chars().count()).sum();
+    // A name may have 63 characters.
+    let gap = if width > COLUMNS { "\n  " } else { "  " };
     format!(
-        "{}{kind}  {}  outrider {}, up {}\n",
+        "{}{kind}{gap}{}{rest}\n",
         terminal.style(&name, Style::Heading),
-        terminal.style(word, style),
-        terminal.printable(&status.identity.version),
-        age(status.clock.agent_uptime_ms)
+        terminal.style(word, style)
     )
 }
 
@@ -316,7 +320,13 @@ fn events(status: &Status, terminal: &Terminal) -> String {
             Severity::Info => Style::Plain,
             Severity::Warning => Style::Warning,
         };
-        let lines = wrap(&terminal.printable(&each.event.text), COLUMNS - FACT_INDENT);
+        let Event { subject, text: sentence, .. } = &each.event;
+        let sentence = if subject.is_empty() || sentence.contains(subject.as_str()) {
+            sentence.clone()
+        } else {
+            format!("{subject}: {sentence}")
+        };
+        let lines = wrap(&terminal.printable(&sentence), COLUMNS - FACT_INDENT);
         for (number, line) in lines.iter().enumerate() {
             let ago = if number == 0 { format!("{} ago", age(each.age_ms)) } else { String::new() };
             text.push_str(&format!("{ago:FACT_INDENT$}{}\n", terminal.style(line, style)));
