@@ -11,7 +11,8 @@
 //!   that waits for a stalled broker without looking at the keep-alive, and error values that do not tell a wrong password
 //!   file from a wrong authority. A QoS 1 publisher needs four packet types; that loop is 15,000 lines per version.
 //! - With only the codecs linked the TLS features of the crates stay off, and with them a second path to rustls-webpki,
-//!   the system's certificates and their probing. Both versions together are a few dozen kilobytes.
+//!   the system's certificates and their probing. Speaking 3.1.1 beside 5 then costs 16 kB of binary, and a TLS connection
+//!   that publishes 60 kB of private memory (`examples/mqtt-memory.rs`, x86_64, release).
 //! - Acknowledgements are tied to packet numbers that we gave, so "acknowledged" means that very record.
 //!
 //! Roads not taken: rumqttc 0.25 (its TLS pins a webpki with open advisories; without TLS it needs a relay behind a Unix

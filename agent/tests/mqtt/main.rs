@@ -56,21 +56,48 @@ async fn both_versions_publish_and_keep_the_status() {
     }
 }
 
+/// Set for the process that [`the_last_will_is_published_when_the_process_is_killed`] kills: its broker's port.
+const TO_BE_KILLED: &str = "OUTRIDER_TEST_VEHICLE_TO_BE_KILLED";
+
 #[tokio::test]
-async fn the_last_will_is_published_when_the_connection_breaks() {
+async fn the_last_will_is_published_when_the_process_is_killed() {
+    if let Ok(port) = std::env::var(TO_BE_KILLED) {
+        let mut vehicle = Vehicle::start(settings(port.parse().unwrap(), "hawk"));
+        // Ends by itself when nobody kills it, since after a while nothing happens any more.
+        loop {
+            vehicle.step().await;
+        }
+    }
+
     let broker = Broker::open();
     let mut watcher = subscribed(settings(broker.port, "watcher"), "fleet/+/status").await;
-    let mut vehicle = Vehicle::start(settings(broker.port, "hawk"));
-    vehicle.until_connected().await;
+    let mut process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_last_will_is_published_when_the_process_is_killed"])
+        .env(TO_BE_KILLED, broker.port.to_string())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     let online = status(&next_message(&mut watcher).await.payload);
+    process.kill().unwrap();
+    process.wait().unwrap();
     assert_eq!((online.status, online.boot_id.as_str()), (Presence::Online, "boot"));
-
-    // The task ends without a word, as all sockets of a killed process do.
-    drop(vehicle);
-    let message = next_message(&mut watcher).await;
-    let will = status(&message.payload);
+    let will = status(&next_message(&mut watcher).await.payload);
     assert_eq!((will.status, will.cause), (Presence::Offline, Some(OfflineCause::ConnectionLost)));
     assert_eq!(will.connection, online.connection);
+}
+
+#[tokio::test]
+async fn dropping_the_client_is_no_goodbye() {
+    let broker = Broker::open();
+    let mut vehicle = Vehicle::start(settings(broker.port, "hawk"));
+    vehicle.enqueue("fleet/hawk/birth", "who", true);
+    vehicle.until_delivered().await;
+    let mut watcher = subscribed(settings(broker.port, "watcher"), "fleet/hawk/status").await;
+    assert_eq!(status(&next_message(&mut watcher).await.payload).status, Presence::Online);
+    drop(vehicle);
+    let will = status(&next_message(&mut watcher).await.payload);
+    assert_eq!(will.cause, Some(OfflineCause::ConnectionLost));
 }
 
 #[tokio::test]
