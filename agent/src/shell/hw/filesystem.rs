@@ -124,13 +124,23 @@ impl Filesystem {
         let text = tree.text(format_args!("proc/{process}/mountinfo"), output).unwrap_or("");
         let mut mounts = Vec::new();
         for line in text.lines() {
-            let Some(mount) = parse_mount(line) else {
+            let Some((before, filesystem)) = split_mount(line) else {
                 let what = format_args!("`/proc/{process}/mountinfo` has the line {line:?}");
                 output.complain(Cause::Garbage, what);
                 continue;
             };
-            if self.handles(&mount.fstype) && output.wants(&mount.point) {
-                note(mount, &mut mounts);
+            // Most lines of a busy machine are about containers: tell by the type before reading on.
+            let (fstype, _) = filesystem.split_once(' ').unwrap_or((filesystem, ""));
+            if !self.handles(fstype) {
+                continue;
+            }
+            match parse_mount(before, filesystem) {
+                Some(mount) if output.wants(&mount.point) => note(mount, &mut mounts),
+                Some(_) => {}
+                None => output.complain(
+                    Cause::Garbage,
+                    format_args!("`/proc/{process}/mountinfo` has the line {line:?}"),
+                ),
             }
         }
         if mounts.len() > MOUNTS_MAX {
@@ -153,10 +163,15 @@ fn note(mount: Mount, mounts: &mut Vec<Mount>) {
     }
 }
 
-/// A line of mountinfo: two numbers, device number, root of the mount, mount point, its options, tags, a dash, type,
-/// device, options of the superblock; blanks inside as octal `\040`.
-fn parse_mount(line: &str) -> Option<Mount> {
-    let (mount, filesystem) = line.split_once(" - ")?;
+/// A line of mountinfo about the mount and about the filesystem: what is before and after the field that is a dash.
+fn split_mount(line: &str) -> Option<(&str, &str)> {
+    let dash = line.as_bytes().windows(3).position(|three| three == b" - ")?;
+    Some((&line[..dash], &line[dash + 3..]))
+}
+
+/// About the mount: two numbers, device number, root of the mount, mount point, its options, tags. About the
+/// filesystem: type, device, options of the superblock. Blanks inside are octal `\040`.
+fn parse_mount(mount: &str, filesystem: &str) -> Option<Mount> {
     let mut mount = mount.split(' ').skip(2);
     let number = mount.next()?.to_owned();
     let point = unescape(mount.nth(1)?);
@@ -167,6 +182,9 @@ fn parse_mount(line: &str) -> Option<Mount> {
 }
 
 fn unescape(field: &str) -> String {
+    if !field.contains('\\') {
+        return field.to_owned();
+    }
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -218,21 +236,26 @@ mod tests {
         Mount { number, device, point, fstype: "ext4".to_owned(), readonly: false }
     }
 
+    fn parse(line: &str) -> Option<Mount> {
+        let (mount, filesystem) = split_mount(line)?;
+        parse_mount(mount, filesystem)
+    }
+
     #[test]
     fn lines_are_taken_apart() {
         let line =
             r"36 35 8:1 / /media/a\040b\134c rw,noatime shared:1 master:2 - vfat /dev/sda1 ro,utf8";
-        let parsed = parse_mount(line).unwrap();
+        let parsed = parse(line).unwrap();
         assert_eq!((parsed.point.as_str(), parsed.number.as_str()), (r"/media/a b\c", "8:1"));
         assert_eq!((parsed.device.as_str(), parsed.fstype.as_str()), ("/dev/sda1", "vfat"));
         assert!(parsed.readonly);
         // A sandbox mounts read-only what is not.
         let line = "36 35 8:1 / / ro,noatime - ext4 /dev/sda1 rw,errors=remount-ro";
-        assert!(!parse_mount(line).unwrap().readonly);
+        assert!(!parse(line).unwrap().readonly);
         for garbage in ["", "x", "1 2 8:1 / / rw", "1 2 8:1 / / rw - ext4 x", "1 - ext4 x rw"] {
-            assert_eq!(parse_mount(garbage), None, "{garbage}");
+            assert_eq!(parse(garbage), None, "{garbage}");
         }
-        assert_eq!(parse_mount("1 2 8:1 / relative rw - ext4 /dev/sda1 rw"), None);
+        assert_eq!(parse("1 2 8:1 / relative rw - ext4 /dev/sda1 rw"), None);
     }
 
     #[test]

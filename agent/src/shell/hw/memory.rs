@@ -7,17 +7,25 @@ use crate::core::sample::Metric;
 use super::Collector;
 use super::tree::{Cause, Output, Scale, Tree};
 
-const MEMINFO: [(&str, &Metric); 10] = [
-    ("MemTotal", &catalog::MEMORY_SIZE),
-    ("MemFree", &catalog::MEMORY_FREE),
-    ("MemAvailable", &catalog::MEMORY_AVAILABLE),
-    ("Buffers", &catalog::MEMORY_BUFFERS),
-    ("Cached", &catalog::MEMORY_CACHED),
-    ("SwapTotal", &catalog::SWAP_SIZE),
-    ("Dirty", &catalog::MEMORY_DIRTY),
-    ("Writeback", &catalog::MEMORY_WRITEBACK),
-    ("Shmem", &catalog::MEMORY_SHARED),
-    ("Slab", &catalog::MEMORY_SLAB),
+/// What becomes of a field of /proc/meminfo.
+enum Meminfo {
+    Metric(&'static Metric),
+    SwapTotal,
+    SwapFree,
+}
+
+const MEMINFO: [(&str, Meminfo); 11] = [
+    ("MemTotal", Meminfo::Metric(&catalog::MEMORY_SIZE)),
+    ("MemFree", Meminfo::Metric(&catalog::MEMORY_FREE)),
+    ("MemAvailable", Meminfo::Metric(&catalog::MEMORY_AVAILABLE)),
+    ("Buffers", Meminfo::Metric(&catalog::MEMORY_BUFFERS)),
+    ("Cached", Meminfo::Metric(&catalog::MEMORY_CACHED)),
+    ("SwapTotal", Meminfo::SwapTotal),
+    ("SwapFree", Meminfo::SwapFree),
+    ("Dirty", Meminfo::Metric(&catalog::MEMORY_DIRTY)),
+    ("Writeback", Meminfo::Metric(&catalog::MEMORY_WRITEBACK)),
+    ("Shmem", Meminfo::Metric(&catalog::MEMORY_SHARED)),
+    ("Slab", Meminfo::Metric(&catalog::MEMORY_SLAB)),
 ];
 
 const VMSTAT: [(&str, &Metric); 4] = [
@@ -31,47 +39,52 @@ pub(super) struct Memory;
 
 impl Collector for Memory {
     fn collect(&mut self, tree: &mut Tree, output: &mut Output<'_>) {
-        let mut swap = (None, None);
+        let mut swap = [None; 2];
         if let Some(text) = tree.text(format_args!("proc/meminfo"), output) {
-            for line in text.lines() {
-                let Some((key, value)) = line.split_once(':') else { continue };
-                let metric =
-                    MEMINFO.iter().find(|(name, _)| *name == key).map(|&(_, metric)| metric);
-                if metric.is_none() && key != "SwapFree" {
-                    continue;
-                }
-                let Some(kibibytes) = leading_number(value) else {
-                    let what = format_args!("`/proc/meminfo` has the line {line:?}");
-                    output.complain(Cause::Garbage, what);
-                    continue;
-                };
-                match key {
-                    "SwapTotal" => swap.0 = Some(kibibytes),
-                    "SwapFree" => swap.1 = Some(kibibytes),
-                    _ => {}
-                }
-                if let Some(metric) = metric {
-                    output.put_scaled(metric, &[], Some(kibibytes), Scale::KIBI);
-                }
-            }
+            let [size, free] = &mut swap;
+            for_each(text, b':', &MEMINFO, output, |key, value, output| match key {
+                Meminfo::Metric(metric) => output.put_scaled(metric, &[], Some(value), Scale::KIBI),
+                Meminfo::SwapTotal => *size = Some(value),
+                Meminfo::SwapFree => *free = Some(value),
+            });
         }
-        if let (Some(size), Some(free)) = swap {
+        if let [Some(size), Some(free)] = swap {
+            output.put_scaled(&catalog::SWAP_SIZE, &[], Some(size), Scale::KIBI);
             output.put_scaled(&catalog::SWAP_USED, &[], Some(size - free), Scale::KIBI);
         }
         if let Some(text) = tree.text(format_args!("proc/vmstat"), output) {
-            for line in text.lines() {
-                let Some((key, value)) = line.split_once(' ') else { continue };
-                let Some(&(_, metric)) = VMSTAT.iter().find(|(name, _)| *name == key) else {
-                    continue;
-                };
-                match leading_number(value) {
-                    Some(count) => output.put(metric, &[], count),
-                    None => output.complain(
-                        Cause::Garbage,
-                        format_args!("`/proc/vmstat` has the line {line:?}"),
-                    ),
-                }
+            for_each(text, b' ', &VMSTAT, output, |metric, count, output| {
+                output.put(metric, &[], count);
+            });
+        }
+    }
+}
+
+/// Hands the values of the wanted keys to `take`. Stops at the last of them: the two files have some 50 and 180 lines, and
+/// looking at each would cost more than all the rest of this collector.
+fn for_each<'o, K>(
+    text: &str,
+    separator: u8,
+    wanted: &[(&str, K)],
+    output: &mut Output<'o>,
+    mut take: impl FnMut(&K, f64, &mut Output<'o>),
+) {
+    let mut missing = wanted.len();
+    for line in text.lines() {
+        let found = wanted.iter().find(|(key, _)| {
+            line.as_bytes().get(key.len()) == Some(&separator) && line.starts_with(key)
+        });
+        let Some((key, what)) = found else { continue };
+        match leading_number(&line[key.len() + 1..]) {
+            Some(value) => take(what, value, output),
+            None => {
+                let what = format_args!("the kernel's memory statistics have the line {line:?}");
+                output.complain(Cause::Garbage, what);
             }
+        }
+        missing -= 1;
+        if missing == 0 {
+            return;
         }
     }
 }
