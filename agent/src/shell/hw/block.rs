@@ -1,6 +1,7 @@
 //! Whole block devices: traffic from /proc/diskstats (Documentation/admin-guide/iostats.rst; sectors there are always
-//! 512 bytes), wear of eMMC from /sys/block, what was ever written to ext4 and f2fs from /sys/fs. SD cards, SATA and NVMe do not publish their wear in sysfs; asking
-//! them takes privileged device commands, which this program does not send.
+//! 512 bytes), wear of eMMC from /sys/block, what was ever written to ext4 and f2fs from /sys/fs. SD cards, SATA and
+//! NVMe do not publish their wear in sysfs; asking them takes privileged device commands, which this program does not
+//! send.
 
 use crate::core::catalog::hardware as catalog;
 use crate::core::sample::Metric;
@@ -11,7 +12,7 @@ use super::tree::{Cause, Output, Scale, Tree};
 /// A vehicle has one to four.
 const DEVICES_MAX: usize = 32;
 
-/// Memory devices, unused loops, boot partitions and replay-protected memory of eMMC, drives without wear.
+/// Devices made of memory or files, optical and network drives, and the parts of an eMMC that are not written to.
 pub(super) const UNINTERESTING: &[&str] =
     &["loop*", "ram*", "zram*", "fd*", "sr*", "nbd*", "mmcblk*boot*", "mmcblk*rpmb", "mtdblock*"];
 
@@ -47,9 +48,7 @@ impl Collector for Block {
             for line in text.lines() {
                 let mut fields = line.split_ascii_whitespace().skip(2);
                 let Some(name) = fields.next() else { continue };
-                // Names of drivers like cciss contain a slash, which sysfs writes as an exclamation mark.
-                let Some(device) = devices.iter().find(|device| device.replace('!', "/") == name)
-                else {
+                let Some(device) = devices.iter().find(|device| is_called(device, name)) else {
                     continue;
                 };
                 put_traffic(device, fields, output);
@@ -62,6 +61,12 @@ impl Collector for Block {
             read_lifetimes(fstype, tree, output);
         }
     }
+}
+
+/// Names of drivers like cciss contain a slash, which sysfs writes as an exclamation mark.
+fn is_called(device: &str, name: &str) -> bool {
+    let written = |byte| if byte == b'/' { b'!' } else { byte };
+    device.len() == name.len() && device.bytes().eq(name.bytes().map(written))
 }
 
 fn put_traffic<'t>(device: &str, fields: impl Iterator<Item = &'t str>, output: &mut Output<'_>) {

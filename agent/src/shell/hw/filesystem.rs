@@ -1,13 +1,13 @@
-//! Fill of mounted filesystems: what is mounted from /proc/1/mountinfo (proc(5); the first process's view, else our own),
-//! how full it is from statvfs(3) below the root. Files are never opened and directories never walked. Whether a
-//! filesystem is read-only is asked of its superblock, not of the mount: a service in a sandbox sees everything
+//! Fill of mounted filesystems: what is mounted from /proc/1/mountinfo (proc(5); the first process's view, else our
+//! own), how full it is from statvfs(3) below the root. Files are never opened and directories never walked. Whether
+//! a filesystem is read-only is asked of its superblock, not of the mount: a service in a sandbox sees everything
 //! mounted read-only, but only storage errors and the administrator make the superblock so.
 //!
-//! There are two collectors: `filesystem` for storage of this machine, and `filesystem-remote` for network filesystems and
-//! FUSE, whose server may be gone, in which case statvfs does not return. A dead NFS server hides
-//! other network mounts until it is back, and nothing else. Pseudo filesystems, images that are full by
-//! design (squashfs, ISO 9660) and automount points are left out; so are the mounts of pods and containers unless
-//! `include` asks for them. `include` and `exclude` match mount points.
+//! There are two collectors: `filesystem` for storage of this machine, and `filesystem-remote` for network
+//! filesystems and FUSE, whose server may be gone, in which case statvfs does not return. A dead NFS server hides
+//! other network mounts until it is back, and nothing else. Pseudo filesystems, images that are full by design
+//! (squashfs, ISO 9660) and automount points are left out; so are the mounts of pods and containers unless `include`
+//! asks for them. `include` and `exclude` match mount points.
 
 use nix::sys::statvfs::{Statvfs, statvfs};
 

@@ -60,8 +60,8 @@ impl Collector for Memory {
     }
 }
 
-/// Hands the values of the wanted keys to `take`. Stops at the last of them: the two files have some 50 and 180 lines, and
-/// looking at each would cost more than all the rest of this collector.
+/// Hands the values of the wanted keys to `take`. Stops at the last of them: the two files have some 50 and 180
+/// lines, and looking at each would cost more than all the rest of this collector.
 fn for_each<'o, K>(
     text: &str,
     separator: u8,

@@ -147,7 +147,8 @@ pub(super) fn family_id(data: &[u8]) -> Option<u16> {
     read_u16(attribute(data, CTRL_ATTR_FAMILY_ID)?)
 }
 
-/// Centre of the primary channel in MHz in the answer to [`interface_request`]; `None` for an interface without channel.
+/// Centre of the primary channel in MHz in the answer to [`interface_request`]; `None` for an interface without
+/// channel.
 pub(super) fn frequency_mhz(data: &[u8]) -> Option<u32> {
     read_u32(attribute(data, NL80211_ATTR_WIPHY_FREQ)?)
 }

@@ -1,6 +1,6 @@
-//! Pressure stall information, from /proc/pressure (Documentation/accounting/psi.rst): how much of the time tasks had to
-//! wait for a processor, memory, storage or interrupts. Lines look like
-//! `some avg10=0.67 avg60=1.54 avg300=1.79 total=57052624`, percent and microseconds.
+//! Pressure stall information, from /proc/pressure (Documentation/accounting/psi.rst): how much of the time tasks had
+//! to wait for a processor, memory, storage or interrupts. Lines look like `some avg10=0.67 avg60=1.54 avg300=1.79
+//! total=57052624`, percent and microseconds.
 
 use crate::core::catalog::hardware as catalog;
 use crate::core::sample::Metric;

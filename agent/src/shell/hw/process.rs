@@ -1,6 +1,6 @@
 //! This very process, through sysinfo: processor time, memory, descriptors, threads, writes. Only this process is
-//! refreshed, never the list. The root matters only for proportional memory (smaps_rollup, which sysinfo does not know):
-//! every procfs shows its reader as `self`.
+//! refreshed, never the list. The root matters only for proportional memory (smaps_rollup, which sysinfo does not
+//! know): every procfs shows its reader as `self`.
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate};
 

@@ -1,6 +1,6 @@
-//! What machine and system this is (kernel, distribution, model, boot id), how long it runs, and its hardware watchdogs
-//! (Documentation/watchdog/watchdog-api.rst, ABI/testing/sysfs-class-watchdog). Watchdogs are looked at, never opened: opening
-//! one arms it.
+//! What machine and system this is (kernel, distribution, model, boot id), how long it runs, and its hardware
+//! watchdogs (Documentation/watchdog/watchdog-api.rst, ABI/testing/sysfs-class-watchdog). Watchdogs are looked at,
+//! never opened: opening one arms it.
 
 use crate::core::catalog::hardware as catalog;
 

@@ -7,8 +7,8 @@ use crate::core::catalog::hardware as catalog;
 use super::Collector;
 use super::tree::{Cause, Output, Scale, Tree};
 
-/// Zones and as many cooling devices. Phones have about 60, servers one cooling device for each processor, the boards of
-/// vehicles fewer than 16.
+/// Zones and as many cooling devices. Phones have about 60, servers one cooling device for each processor, the boards
+/// of vehicles fewer than 16.
 const DEVICES_MAX: usize = 64;
 
 const CLASS: &str = "sys/class/thermal";

@@ -14,7 +14,7 @@ use crate::core::sample::{Metric, Sample};
 
 use super::filter::Filter;
 
-/// Longest file that is read, in bytes. The list of mounts of a busy k3s node has some hundred KiB; sensors have ten bytes.
+/// Longest file that is read, in bytes. The mounts of a busy k3s node take some hundred KiB, a sensor ten bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Capacity of the read buffer that is kept between files: /proc/stat of a 64-core machine fits.
 const BUFFER_BYTES_KEPT: usize = 16 * 1024;
@@ -180,7 +180,8 @@ impl Tree {
 }
 
 /// Errors by which drivers and the kernel say that something does not exist here or has no value at present: a speed
-/// without a carrier (EINVAL), a sensor of a radio that is off (ENODATA, EAGAIN), pressure disabled at boot (EOPNOTSUPP).
+/// without a carrier (EINVAL), a sensor of a radio that is off (ENODATA, EAGAIN), pressure disabled at boot
+/// (EOPNOTSUPP).
 fn is_absent(error: &io::Error) -> bool {
     let Some(errno) = error.raw_os_error() else { return false };
     matches!(
@@ -313,9 +314,9 @@ pub(super) enum Scale {
 impl Scale {
     /// The kernel's unit is the base unit.
     pub const ONE: Scale = Scale::Times(1.0);
-    /// The kernel counts in KiB, seconds in kHz and the like.
+    /// The kernel counts in KiB.
     pub const KIBI: Scale = Scale::Times(1024.0);
-    /// kHz, Mbit/s less three digits and the like.
+    /// The kernel counts in thousands: kHz.
     pub const KILO: Scale = Scale::Times(1000.0);
     /// The kernel counts in thousandths.
     pub const MILLI: Scale = Scale::Per(1000.0);

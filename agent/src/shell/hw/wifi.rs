@@ -1,8 +1,8 @@
-//! Wi-Fi interfaces: how well their peers are heard and at which bit rate, from the kernel's nl80211 over generic netlink
-//! ([`super::nl80211`]), which needs no privilege. In an infrastructure network the only peer is the access point; in an
-//! ad-hoc or 802.11s network every neighbour in radio range is one. Where nl80211 is missing (old vendor drivers), signal
-//! and quality come from /proc/net/wireless, without rates. Scanning, and anything else that would disturb the radio, is
-//! never asked for.
+//! Wi-Fi interfaces: how well their peers are heard and at which bit rate, from the kernel's nl80211 over generic
+//! netlink ([`super::nl80211`]), which needs no privilege. In an infrastructure network the only peer is the access
+//! point; in an ad-hoc or 802.11s network every neighbour in radio range is one. Where nl80211 is missing (old vendor
+//! drivers), signal and quality come from /proc/net/wireless, without rates. Scanning, and anything else that would
+//! disturb the radio, is never asked for.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
