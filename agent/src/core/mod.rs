@@ -1,6 +1,7 @@
 //! Decides what the vehicle knows, says and does. Pure: no async runtime, file, socket, clock or random source is named
 //! here (`tests/rules.rs` reads these sources and fails when one is). `now` is an argument, effects are return values.
 
+pub mod agent;
 pub mod backoff;
 pub mod catalog;
 pub mod delivery;
@@ -12,6 +13,7 @@ pub mod links;
 pub mod outbox;
 pub mod presence;
 pub mod sample;
+pub mod schedule;
 pub mod state;
 pub mod status;
 pub mod telemetry;

@@ -5,6 +5,11 @@ pub mod adjtimex;
 pub mod clock;
 pub mod http;
 pub mod hw;
+pub mod log;
+pub mod mesh;
 pub mod mqtt;
+pub mod run;
 pub mod sdnotify;
 pub mod tls;
+
+pub use run::run;
