@@ -13,6 +13,7 @@ pub mod help;
 pub mod man;
 pub mod mesh;
 mod parse;
+mod run;
 pub mod status;
 pub mod terminal;
 pub mod text;
@@ -29,6 +30,7 @@ use terminal::Terminal;
 
 /// All commands in the order of the help.
 pub static COMMANDS: &[Command] = &[
+    run::COMMAND,
     status::COMMAND,
     mesh::COMMAND,
     check::COMMAND,

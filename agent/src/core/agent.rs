@@ -179,8 +179,7 @@ impl Agent {
         state.collectors = collectors.iter().map(|name| (*name, Default::default())).collect();
         state.mqtt.configured = config.mqtt.host.is_some();
         state.mqtt.since_ms = now.mono.millis();
-        let limits =
-            Limits { bytes: config.mqtt.queue_bytes, in_flight: config.mqtt.in_flight };
+        let limits = Limits { bytes: config.mqtt.queue_bytes, in_flight: config.mqtt.in_flight };
         let mut agent = Agent {
             state,
             outbox: Outbox::new(limits),
@@ -291,8 +290,10 @@ impl Agent {
         let mut others = 0;
         for (_, vehicle) in self.state.vehicles.iter() {
             others += usize::from(vehicle.reach != Reach::Own);
-            reachable +=
-                usize::from(matches!(vehicle.reach, Reach::Reachable { .. } | Reach::NotMeaningful));
+            reachable += usize::from(matches!(
+                vehicle.reach,
+                Reach::Reachable { .. } | Reach::NotMeaningful
+            ));
         }
         let mesh = match (&self.state.mesh.error, self.mesh_wanted()) {
             (_, false) => "no mesh configured".to_owned(),
@@ -637,7 +638,9 @@ impl Agent {
         if now.quality != quality_before {
             let text = match now.quality {
                 ClockQuality::Unset => "the wall clock shows no believable date",
-                ClockQuality::Unsynchronised => "the wall clock is believable but nothing keeps it right",
+                ClockQuality::Unsynchronised => {
+                    "the wall clock is believable but nothing keeps it right"
+                }
                 ClockQuality::Synchronised => "the wall clock is synchronised",
             };
             self.note(Severity::Info, "clock-quality", "", text.to_owned());
@@ -692,7 +695,3 @@ fn describe(change: &Change) -> (Severity, &'static str, String) {
         ),
     }
 }
-
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@ use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload;
 
 use super::clock;
@@ -42,15 +43,14 @@ impl FormatTime for SinceBoot {
 /// Starts the log of this process. A second call leaves the first log in force.
 #[must_use]
 pub fn start(level: Level) -> Control {
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(level));
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
         .with_timer(SinceBoot)
-        .with_writer(io::stderr)
-        .with_filter_reloading();
-    let handle: reload::Handle<LevelFilter, _> = builder.reload_handle();
-    let _ = tracing::subscriber::set_global_default(builder.finish());
+        .with_writer(io::stderr);
+    let log = tracing_subscriber::registry().with(filter).with(lines);
+    let _ = tracing::subscriber::set_global_default(log);
     Control(Box::new(move |filter| handle.reload(filter).is_ok()))
 }
 

@@ -112,7 +112,8 @@ impl<'a> Shell<'a> {
             Notifier::default()
         });
         let catch = |kind: SignalKind| {
-            signal(kind).map_err(|error| format!("catching signal {}: {error}", kind.as_raw_value()))
+            signal(kind)
+                .map_err(|error| format!("catching signal {}: {error}", kind.as_raw_value()))
         };
         let (hangup, terminate, interrupt) = (
             catch(SignalKind::hangup())?,
@@ -413,8 +414,7 @@ fn broker(agent: &Agent) -> Option<Broker> {
     let config = agent.config();
     let settings = mqtt::Settings::from_config(&config.mqtt)?;
     let identity = &agent.state().identity;
-    let speaker =
-        Speaker { vehicle: identity.vehicle.clone(), boot_id: identity.boot_id.clone() };
+    let speaker = Speaker { vehicle: identity.vehicle.clone(), boot_id: identity.boot_id.clone() };
     let topics = Topics::new(&config.mqtt.topic, &config.vehicle.name);
     let (client, events) = mqtt::publish(settings, speaker, topics.status);
     Some(Broker { client, events, link: None })

@@ -24,6 +24,15 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 pub struct BindError {
     text: String,
     cause: Option<io::Error>,
+    held: bool,
+}
+
+impl BindError {
+    /// Another agent answers there: starting a second one would be a mistake.
+    #[must_use]
+    pub fn held_by_another(&self) -> bool {
+        self.held
+    }
 }
 
 impl fmt::Display for BindError {
@@ -57,7 +66,7 @@ pub fn bind_tcp(listen: SocketAddr) -> Result<TcpListener, BindError> {
             }
             _ => "check `listen` in section `[http]`",
         };
-        BindError { text: format!("cannot listen for HTTP on {listen}: {remedy}"), cause: Some(cause) }
+        BindError { text: format!("cannot listen for HTTP on {listen}: {remedy}"), cause: Some(cause), held: false }
     })
 }
 
@@ -105,6 +114,7 @@ pub async fn bind_control(path: &Path) -> Result<ControlSocket, BindError> {
     let fail = |what: &str, cause: Option<io::Error>| BindError {
         text: format!("cannot make the control socket {}: {what}", path.display()),
         cause,
+        held: false,
     };
     if let Some(directory) = path.parent() {
         // When this fails, making the socket fails too and tells more.
@@ -118,10 +128,11 @@ pub async fn bind_control(path: &Path) -> Result<ControlSocket, BindError> {
             ));
         }
         Ok(_) if somebody_answers(path).await => {
-            return Err(fail(
+            let error = fail(
                 "another outrider answers there: stop it, or set another `path` in section `[control]`",
                 None,
-            ));
+            );
+            return Err(BindError { held: true, ..error });
         }
         Ok(_) | Err(_) => {}
     }

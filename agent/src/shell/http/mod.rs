@@ -202,10 +202,15 @@ pub struct Server {
     /// The live streams, to be fed by the main loop.
     pub hub: Hub,
     shared: Arc<Shared>,
-    _accepting: JoinSet<()>,
+    accepting: JoinSet<()>,
 }
 
 impl Server {
+    /// Serves one more TCP address, one that could not be had before.
+    pub fn listen(&mut self, listener: tokio::net::TcpListener) {
+        self.accepting.spawn(connection::accept_tcp(listener, Arc::clone(&self.shared)));
+    }
+
     /// Counters for the metrics.
     #[must_use]
     pub fn state(&self) -> HttpState {
@@ -257,5 +262,5 @@ pub fn serve(
     if let Some(socket) = control {
         accepting.spawn(connection::accept_control(socket, Arc::clone(&shared)));
     }
-    Server { requests, hub, shared, _accepting: accepting }
+    Server { requests, hub, shared, accepting }
 }
