@@ -196,13 +196,18 @@ fn a_large_mesh_is_read_whole_only_every_five_seconds() {
         let _ = stream.write_all(&common::http(body.as_bytes()));
     });
     let mut client = Client::new(options(Choice::Jsoninfo, daemon.address));
-    let first = sample(&mut client).unwrap();
-    let second = sample(&mut client).unwrap();
-    let visits = daemon.visits_after(3);
-    assert!(visits[2].request.starts_with(b"GET /neighbors/links HTTP"), "{:?}", visits[2]);
-    assert_eq!((first.routes.len(), second.routes.len()), (401, 401));
-    assert_eq!(second.age_ms(Part::Links), Some(0));
-    assert!(second.age_ms(Part::Routes).is_some_and(|age| age < 60_000));
+    let whole = sample(&mut client).unwrap();
+    // A machine that stalls for the whole period sees another whole reading; it need not stall each time.
+    let near = (0..20).find_map(|_| {
+        let before = daemon.visits().len();
+        let view = sample(&mut client).unwrap();
+        let visits = daemon.visits_after(before + 1);
+        visits[before].request.starts_with(b"GET /neighbors/links HTTP").then_some(view)
+    });
+    let near = near.expect("a large mesh is read near by between two whole readings");
+    assert_eq!((whole.routes.len(), near.routes.len()), (401, 401));
+    assert_eq!(near.age_ms(Part::Links), Some(0));
+    assert!(near.age_ms(Part::Routes).is_some_and(|age| age < 60_000));
 }
 
 #[test]

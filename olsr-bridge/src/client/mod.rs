@@ -159,6 +159,12 @@ impl Client {
     /// Why there is no view, for a person and as a [`FailureClass`]. During detection the most telling failure stands for
     /// all; its text lists what was tried.
     pub async fn sample(&mut self) -> Result<MeshView, Failure> {
+        let result = self.read().await;
+        wire::release(&mut self.buffer);
+        result
+    }
+
+    async fn read(&mut self) -> Result<MeshView, Failure> {
         let result = match self.source.take() {
             Some(source) => self.sample_known(source).await,
             None => self.detect().await,

@@ -31,8 +31,10 @@ pub(super) struct Source {
     address: SocketAddr,
     /// Version and configuration of this run of the daemon.
     startup: Option<Kept>,
+    /// The last whole view was of a large mesh.
+    large: bool,
     /// Everything of a large mesh, from when it was last read.
-    large: Option<Kept>,
+    whole: Option<Kept>,
     /// olsrd2 lacks a command of the full request.
     basic: bool,
     last: Option<Run>,
@@ -88,7 +90,8 @@ impl Source {
             protocol,
             address,
             startup: None,
-            large: None,
+            large: false,
+            whole: None,
             basic: false,
             last: None,
             restarted: false,
@@ -119,17 +122,19 @@ impl Source {
         if let Some(path) = &options.names_file {
             read_names(path, &mut builder);
         }
-        // Only a reading of everything carries the routes; it starts the period of a large mesh.
-        let whole = builder.has(Part::Routes).then(|| Kept::new(builder.clone()));
+        // Only a reading of everything carries the routes. A small mesh is read whole each time, so nothing is kept.
+        let is_whole = builder.has(Part::Routes);
+        if is_whole {
+            self.whole = self.large.then(|| Kept::new(builder.clone()));
+        } else if let Some(whole) = &self.whole {
+            whole.complete(&mut builder);
+        }
         if let Some(startup) = &self.startup {
             startup.complete(&mut builder);
         }
-        if let Some(large) = self.large.as_ref().filter(|_| whole.is_none()) {
-            large.complete(&mut builder);
-        }
         let view = builder.finish(&options.cost);
-        if let Some(whole) = whole {
-            self.large = is_large(&view).then_some(whole);
+        if is_whole {
+            self.large = is_large(&view);
         }
         Ok(view)
     }
@@ -140,9 +145,8 @@ impl Source {
         reading: &Reading<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<Builder, Failure> {
-        let rested =
-            self.large.as_ref().is_some_and(|large| large.at.elapsed() < LARGE_MESH_PERIOD);
-        if rested {
+        let recent = |whole: &Kept| whole.at.elapsed() < LARGE_MESH_PERIOD;
+        if self.whole.as_ref().is_some_and(recent) {
             let builder = self.ask(Ask::Near, reading, buffer).await?;
             if !self.note_run(&builder) {
                 return Ok(builder);
@@ -161,7 +165,7 @@ impl Source {
         if restarted {
             self.restarted = true;
             self.startup = None;
-            self.large = None;
+            self.whole = None;
         }
         restarted
     }

@@ -75,7 +75,6 @@ pub(super) async fn exchange<'b>(
     buffer: &'b mut Vec<u8>,
 ) -> Result<&'b [u8], Failure> {
     buffer.clear();
-    buffer.shrink_to(BUFFER_BYTES_KEPT);
     let ended_by_reset = match timeout_at(target.deadline, read(target, request, buffer)).await {
         Ok(end) => end?,
         Err(_) => {
@@ -88,6 +87,12 @@ pub(super) async fn exchange<'b>(
     };
     answer::judge(target.protocol, buffer, ended_by_reset)
         .map_err(|(class, why)| target.failure(class, &why))
+}
+
+/// Gives back what a large answer took.
+pub(super) fn release(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(BUFFER_BYTES_KEPT);
 }
 
 /// Reads until the announced length, the end or a reset (`true`).

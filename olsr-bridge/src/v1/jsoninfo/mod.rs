@@ -206,8 +206,9 @@ fn note_level(value: Scalar<'_>, builder: &mut Builder) {
     }
 }
 
+/// The name is empty where the configuration leaves the algorithm to the daemon.
 fn note_algorithm(value: Scalar<'_>, builder: &mut Builder) {
-    if let Some(name) = value.string() {
+    if let Some(name) = value.string().filter(|name| !name.is_empty()) {
         builder.metric_name(name);
     }
 }
