@@ -223,3 +223,65 @@ fn subject(sample: &Sample) -> String {
         sample.labels.iter().map(AsRef::as_ref).filter(|label| !label.is_empty()).collect();
     labels.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::time::Mono;
+
+    fn shown(samples: Vec<Sample>) -> Vec<(String, String, f64)> {
+        let mut store = Store::default();
+        store.replace("test", Mono::default(), samples);
+        of(&store).into_iter().map(|g| (g.id.into_owned(), g.subject, g.value)).collect()
+    }
+
+    fn row(id: &str, subject: &str, value: f64) -> (String, String, f64) {
+        (id.to_owned(), subject.to_owned(), value)
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_shown() {
+        assert!(of(&Store::default()).is_empty());
+        let size_alone = vec![Sample::new(&hardware::MEMORY_SIZE, &[], 1e9)];
+        assert!(shown(size_alone).is_empty(), "no free memory, no share");
+        let empty = vec![
+            Sample::new(&hardware::FILESYSTEM_SIZE, &["/proc"], 0.0),
+            Sample::new(&hardware::FILESYSTEM_AVAILABLE, &["/proc"], 0.0),
+        ];
+        assert!(shown(empty).is_empty(), "a filesystem without size has no share");
+        assert!(shown(vec![Sample::new(&hardware::CPU_UTILIZATION, &[], f64::NAN)]).is_empty());
+    }
+
+    #[test]
+    fn shares_are_paired_by_mount_point_and_the_worst_come_first() {
+        let mut samples = Vec::new();
+        for (mount, size, free) in [("/", 100.0, 75.0), ("/data", 200.0, 20.0)] {
+            samples.push(Sample::new(&hardware::FILESYSTEM_AVAILABLE, &[mount], free));
+            samples.insert(0, Sample::new(&hardware::FILESYSTEM_SIZE, &[mount], size));
+        }
+        assert_eq!(shown(samples), [row("disk", "/data", 0.9), row("disk", "/", 0.25)]);
+        let signals = [("wlan0", -50.0), ("wlan1", -90.0)]
+            .map(|(name, dbm)| Sample::new(&hardware::WIFI_SIGNAL, &[name], dbm));
+        assert_eq!(
+            shown(signals.into()),
+            [row("wifi", "wlan1", -90.0), row("wifi", "wlan0", -50.0)]
+        );
+    }
+
+    #[test]
+    fn the_hottest_of_all_sensors_is_the_temperature() {
+        let samples = vec![
+            Sample::new(&hardware::THERMAL_ZONE, &["0", "cpu"], 50.0),
+            Sample::new(&hardware::HWMON_TEMPERATURE, &["nvme", "temp1", ""], 71.0),
+        ];
+        assert_eq!(shown(samples), [row("temperature", "nvme temp1", 71.0)]);
+    }
+
+    #[test]
+    fn many_of_a_kind_are_cut() {
+        let names: Vec<String> = (0..20).map(|number| format!("wlan{number}")).collect();
+        let samples =
+            names.iter().map(|name| Sample::new(&hardware::WIFI_SIGNAL, &[name], -60.0)).collect();
+        assert_eq!(shown(samples).len(), SAME_KIND_MAX);
+    }
+}

@@ -255,3 +255,132 @@ fn number_of(cost: NetworkCost) -> Option<i64> {
         NetworkCost::NotMeaningful => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use olsr_bridge::view::{Alias, Edge as Announced, HostName};
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::links::Setup;
+    use crate::core::time::Mono;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn view(edges: &[(&str, &str, Option<u32>)]) -> MeshView {
+        let empty = json!({"daemon":"olsrd","version":null,"protocol":"jsoninfo","pid":null,
+            "uptime_ms":null,"metric":"etx","metric_name":null,"hello_interval_ms":null,
+            "own":["10.0.0.1"],"own_addresses":["10.0.0.1"],"links":[],"neighbors":[],
+            "destinations":[],"edges":[],"networks":[],"aliases":[],"gateways":[],"names":[],
+            "ages":[{"part":"routes","age_ms":0}],"complaints":[]});
+        let mut view: MeshView = serde_json::from_value(empty).unwrap();
+        view.edges = edges
+            .iter()
+            .map(|(from, to, cost)| Announced {
+                from: address(from),
+                to: address(to),
+                cost: *cost,
+                out_raw: None,
+                in_raw: None,
+            })
+            .collect();
+        view
+    }
+
+    /// A state of vehicle `own` at 10.0.0.1 that knows `b` at 10.0.0.2.
+    fn state(view: MeshView) -> State {
+        let mut state = State::default();
+        state.identity.vehicle = "own".to_owned();
+        let setup = Setup {
+            own: "own".to_owned(),
+            vehicles: [("b".to_owned(), vec![address("10.0.0.2")])].into(),
+            unnamed_vehicles: false,
+            ..Setup::default()
+        };
+        state.vehicles.configure(setup, Mono::default());
+        state.vehicles.observe(&view, Mono::from_millis(1000));
+        state.mesh.view = Some(Arc::new(view));
+        state
+    }
+
+    fn labels(graph: &Graph) -> Vec<&str> {
+        graph.nodes.iter().map(|node| node.label.as_str()).collect()
+    }
+
+    fn edges(graph: &Graph) -> Vec<(usize, usize, Option<u32>)> {
+        graph.edges.iter().map(|edge| (edge.a, edge.b, edge.cost)).collect()
+    }
+
+    #[test]
+    fn without_a_mesh_there_is_this_vehicle() {
+        let mut state = State::default();
+        state.identity.vehicle = "alone".to_owned();
+        assert_eq!(labels(&of(&state)), ["alone"]);
+        assert!(of(&state).edges.is_empty());
+    }
+
+    #[test]
+    fn two_directions_become_one_edge_of_the_worse_cost() {
+        let view = view(&[
+            ("10.0.0.1", "10.0.0.2", Some(110)),
+            ("10.0.0.2", "10.0.0.1", Some(140)),
+            ("10.0.0.2", "10.0.0.3", Some(100)),
+            ("10.0.0.3", "10.0.0.2", None),
+            ("10.0.0.3", "10.0.0.3", Some(100)),
+        ]);
+        let graph = of(&state(view));
+        assert_eq!(labels(&graph), ["own", "b", "10.0.0.3"]);
+        assert_eq!(edges(&graph), [(0, 1, Some(140)), (1, 2, None)]);
+        assert!(graph.nodes[1].vehicle && !graph.nodes[2].vehicle);
+    }
+
+    #[test]
+    fn further_addresses_lead_to_the_same_node() {
+        let mut view = view(&[
+            ("10.0.0.1", "10.9.0.2", Some(100)),
+            ("10.0.0.3", "10.0.0.2", Some(120)),
+            ("10.9.0.3", "10.0.0.1", Some(130)),
+        ]);
+        view.aliases = vec![
+            Alias { node: address("10.0.0.2"), address: address("10.9.0.2") },
+            Alias { node: address("10.0.0.3"), address: address("10.9.0.3") },
+        ];
+        view.names = vec![HostName {
+            name: "<relay>".to_owned(),
+            address: address("10.0.0.3"),
+            node: Some(address("10.0.0.3")),
+        }];
+        // Not a vehicle to the links, whose names are checked; still what the mesh calls the node.
+        let graph = of(&state(view));
+        assert_eq!(labels(&graph), ["own", "b", "<relay>"]);
+        assert_eq!(edges(&graph), [(0, 1, Some(100)), (0, 2, Some(130)), (1, 2, Some(120))]);
+    }
+
+    #[test]
+    fn a_hostile_mesh_is_cut_and_the_cut_is_told() {
+        let names: Vec<String> =
+            (0..2000).map(|i| format!("10.1.{}.{}", i / 250, i % 250)).collect();
+        let many: Vec<(&str, &str, Option<u32>)> = names
+            .iter()
+            .flat_map(|name| {
+                [("10.0.0.1", name.as_str(), Some(100)), (name.as_str(), "10.0.0.2", Some(900))]
+            })
+            .chain(names.windows(2).map(|two| (two[0].as_str(), two[1].as_str(), Some(500))))
+            .chain(names.windows(3).map(|two| (two[0].as_str(), two[2].as_str(), Some(600))))
+            .collect();
+        let graph = of(&state(view(&many)));
+        assert_eq!(graph.nodes.len(), NODES_MAX);
+        assert_eq!(graph.nodes_omitted, 2002 - NODES_MAX as u64);
+        assert_eq!(graph.edges.len(), EDGES_MAX);
+        assert!(graph.edges_omitted > 0);
+        assert!(graph.edges.iter().all(|edge| edge.a < edge.b && edge.b < graph.nodes.len()));
+        assert!(
+            graph.edges[..NODES_MAX - 2].iter().all(|edge| edge.a == 0),
+            "own edges come first"
+        );
+    }
+}

@@ -154,3 +154,103 @@ fn queue(state: &State) -> Option<Reason> {
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use olsr_bridge::failure::FailureClass;
+    use olsr_bridge::view::MeshView;
+
+    use super::*;
+    use crate::core::state::CollectorState;
+    use crate::core::time::Mono;
+
+    const START: Mono = Mono::from_millis(60_000);
+
+    /// A state `seconds` after a start one minute after boot.
+    fn at(seconds: u64) -> State {
+        let mut state = State { started: START, ..State::default() };
+        state.now.mono = START + Duration::from_secs(seconds);
+        state
+    }
+
+    fn codes(state: &State) -> Vec<String> {
+        judge(state).reasons.into_iter().map(|reason| reason.code.into_owned()).collect()
+    }
+
+    fn view() -> Arc<MeshView> {
+        let text = r#"{"daemon":"olsrd","version":null,"protocol":"jsoninfo","pid":null,
+            "uptime_ms":null,"metric":"etx","metric_name":null,"hello_interval_ms":null,
+            "own":[],"own_addresses":[],"links":[],"neighbors":[],"destinations":[],"edges":[],
+            "networks":[],"aliases":[],"gateways":[],"names":[],"ages":[],"complaints":[]}"#;
+        Arc::new(serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn what_is_not_configured_is_no_fault() {
+        let state = at(1_000_000);
+        let expected = Health { healthy: true, ready: true, reasons: Vec::new() };
+        assert_eq!(judge(&state), expected);
+    }
+
+    #[test]
+    fn the_mesh_must_answer_first_for_ready_then_for_healthy() {
+        let mut state = at(5);
+        state.mesh.configured = true;
+        assert_eq!(codes(&state), ["mesh-not-seen"]);
+        assert!(judge(&state).healthy && !judge(&state).ready);
+
+        state.now.mono = START + VIEW_AGE_MAX + Duration::from_millis(1);
+        state.mesh.error = Some((FailureClass::Refused, "nobody listens at X".to_owned()));
+        let health = judge(&state);
+        assert!(!health.healthy && !health.ready);
+        assert!(health.reasons.iter().all(|reason| reason.text.contains("nobody listens at X")));
+
+        state.mesh.view = Some(view());
+        state.mesh.view_at = Some(START);
+        assert_eq!(codes(&state), ["mesh-view-old"]);
+        state.mesh.view_at = Some(state.now.mono);
+        assert_eq!(codes(&state), [""; 0]);
+    }
+
+    #[test]
+    fn a_hanging_collector_is_named_and_a_failing_one_is_none_of_our_business() {
+        let mut state = at(100);
+        state.collectors.insert("cpu", CollectorState { ok: 1, ..CollectorState::default() });
+        let broken =
+            CollectorState { failed: 9, error: Some("EIO".into()), ..CollectorState::default() };
+        state.collectors.insert("power", broken);
+        assert!(judge(&state).healthy && judge(&state).ready, "an unreadable sensor is an answer");
+        state.collectors.insert("thermal", CollectorState::default());
+        assert_eq!(codes(&state), ["collectors-not-run"]);
+        let hanging = CollectorState { failed: 1, hanging: true, ..CollectorState::default() };
+        state.collectors.insert("thermal", hanging);
+        let health = judge(&state);
+        assert!(!health.healthy && health.ready);
+        assert!(
+            health.reasons[0].text.contains("thermal") && !health.reasons[0].text.contains("power")
+        );
+    }
+
+    #[test]
+    fn a_broker_may_be_away_for_a_while() {
+        let mut state = at(0);
+        state.mqtt.configured = true;
+        state.now.mono = START + BROKER_AWAY_MAX;
+        assert_eq!(codes(&state), [""; 0], "counted from the start of the agent, not from boot");
+        state.now.mono = START + BROKER_AWAY_MAX + Duration::from_millis(1);
+        assert_eq!(codes(&state), ["broker-away"]);
+        state.mqtt.connected = true;
+        assert_eq!(codes(&state), [""; 0]);
+
+        state.mqtt.oldest_ms = Some(state.now.mono.millis());
+        state.now.mono = state.now.mono + RECORD_AGE_MAX;
+        assert_eq!(codes(&state), [""; 0]);
+        state.now.mono = state.now.mono + Duration::from_millis(1);
+        assert_eq!(codes(&state), ["broker-slow"]);
+        state.mqtt.connected = false;
+        state.mqtt.since_ms = state.now.mono.millis();
+        assert_eq!(codes(&state), [""; 0], "away for a moment: the records wait, as they should");
+    }
+}

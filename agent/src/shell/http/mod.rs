@@ -216,6 +216,10 @@ impl Server {
     pub fn state(&self) -> HttpState {
         let mut state = self.shared.state().clone();
         state.streams = self.hub.streams() as u64;
+        match self.hub.dropped() {
+            0 => {}
+            dropped => _ = state.refused.insert("slow-stream", dropped),
+        }
         state
     }
 }

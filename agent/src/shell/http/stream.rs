@@ -101,3 +101,46 @@ impl Hub {
 pub(super) fn event(document: &[u8]) -> Bytes {
     [b"event: status\ndata: ", document, b"\n\n"].concat().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn at_most_one_event_a_second_and_none_for_nobody() {
+        let hub = Hub::new(2);
+        let state = State::default();
+        hub.publish(&state);
+        let mut reader = hub.subscribe().unwrap();
+        for _ in 0..10 {
+            hub.publish(&state);
+        }
+        let event = reader.try_recv().unwrap();
+        assert!(event.starts_with(b"event: status\ndata: {") && event.ends_with(b"}\n\n"));
+        assert!(reader.try_recv().is_err(), "once");
+        tokio::time::advance(EVENTS_APART).await;
+        hub.publish(&state);
+        assert!(reader.try_recv().is_ok(), "a second later again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_who_does_not_read_is_dropped_and_counted_and_others_are_not() {
+        let hub = Hub::new(2);
+        let state = State::default();
+        let mut slow = hub.subscribe().unwrap();
+        let mut quick = hub.subscribe().unwrap();
+        assert!(hub.subscribe().is_none(), "both places are taken");
+        for missed in 0..=MISSED_MAX + 1 {
+            assert_eq!(hub.streams(), 2, "{missed} events missed");
+            hub.publish(&state);
+            assert!(quick.try_recv().is_ok());
+            tokio::time::advance(EVENTS_APART).await;
+        }
+        assert_eq!((hub.streams(), hub.dropped()), (1, 1));
+        assert!(slow.try_recv().is_ok(), "what it had not taken");
+        assert!(slow.recv().await.is_none(), "and then the end");
+        assert!(hub.subscribe().is_some(), "its place is free again");
+        drop(quick);
+        assert_eq!(hub.streams(), 0);
+    }
+}
