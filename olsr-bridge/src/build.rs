@@ -171,6 +171,16 @@ impl Builder {
         self.ages_ms[index(part)].is_some()
     }
 
+    /// Complains about each of the `asked` parts that was not read: a table that is missing from an answer is an error,
+    /// not an empty table.
+    pub fn expect(&mut self, asked: &[Part]) {
+        for part in asked {
+            if !self.has(*part) {
+                self.complain(*part, "the table was asked for and did not come whole", b"");
+            }
+        }
+    }
+
     /// Version text of the daemon.
     pub fn version(&mut self, version: String) {
         self.version = Some(version);

@@ -19,16 +19,16 @@ pub(crate) struct Known {
 /// Fills `node`, `neighbor`, `own` and `link_local` of all rows. Expects sorted lists.
 pub(crate) fn fill(parts: &mut Parts, known: Known) {
     own_identity(parts);
-    let own = parts.own.clone();
     for network in &mut parts.networks {
-        network.own |= own.contains(&network.node);
+        network.own |= parts.own.contains(&network.node);
     }
-    let tables = Tables::new(parts, known);
+    let mut tables = Tables::new(parts, known);
     for (link, _) in &mut parts.links {
         if link.neighbor.is_none() {
             link.neighbor = tables.node_of_interface(link.remote);
         }
     }
+    tables.rewind();
     for (route, _) in &mut parts.routes {
         route.link_local = is_link_local(route.destination.address);
         if route.node.is_none() {
@@ -51,60 +51,87 @@ fn own_identity(parts: &mut Parts) {
     }
 }
 
+/// The tables that are joined, and how far each has been passed. Rows are asked for in the order of their addresses, so
+/// joining is one walk over all tables.
 struct Tables {
-    /// (further address, identity), sorted.
-    aliases: Vec<(IpAddr, IpAddr)>,
-    /// (prefix, announcer), sorted.
-    networks: Vec<(Prefix, IpAddr)>,
-    /// Identities that some table names as such, sorted.
-    nodes: Vec<IpAddr>,
+    /// (further address, identity).
+    aliases: Sorted<IpAddr, IpAddr>,
+    /// (prefix, announcer).
+    networks: Sorted<Prefix, IpAddr>,
+    /// Identities that some table names as such.
+    nodes: Sorted<IpAddr, ()>,
     known: Known,
 }
 
 impl Tables {
     fn new(parts: &Parts, known: Known) -> Tables {
-        let mut aliases: Vec<_> =
-            parts.aliases.iter().map(|alias| (alias.address, alias.node)).collect();
-        aliases.sort_unstable();
-        let networks =
-            parts.networks.iter().map(|network| (network.prefix, network.node)).collect();
+        let aliases = parts.aliases.iter().map(|alias| (alias.address, alias.node));
+        let networks = parts.networks.iter().map(|network| (network.prefix, network.node));
         let mut nodes: Vec<IpAddr> = parts.edges.iter().map(|(edge, _)| edge.from).collect();
-        nodes.dedup();
         nodes.extend(parts.neighbors.iter().map(|neighbor| neighbor.address));
         nodes.extend(parts.aliases.iter().map(|alias| alias.node));
-        nodes.sort_unstable();
+        // Each of the three is sorted and repeats itself.
         nodes.dedup();
-        Tables { aliases, networks, nodes, known }
+        Tables {
+            aliases: Sorted::new(aliases.collect()),
+            networks: Sorted::new(networks.collect()),
+            nodes: Sorted::new(nodes.into_iter().map(|node| (node, ())).collect()),
+            known,
+        }
     }
 
-    fn alias(&self, address: IpAddr) -> Option<IpAddr> {
-        let at = self.aliases.partition_point(|(alias, _)| *alias < address);
-        self.aliases.get(at).filter(|(alias, _)| *alias == address).map(|(_, node)| *node)
+    fn rewind(&mut self) {
+        self.aliases.at = 0;
+        self.networks.at = 0;
+        self.nodes.at = 0;
     }
 
     /// An interface address that is nobody's alias is a main address.
-    fn node_of_interface(&self, address: IpAddr) -> Option<IpAddr> {
-        let named = self.nodes.binary_search(&address).is_ok();
-        self.alias(address).or_else(|| (named || self.known.aliases).then_some(address))
+    fn node_of_interface(&mut self, address: IpAddr) -> Option<IpAddr> {
+        let named = !self.nodes.of(&address).is_empty();
+        let alias = self.aliases.of(&address).first().map(|(_, node)| *node);
+        alias.or_else(|| (named || self.known.aliases).then_some(address))
     }
 
     /// A prefix that several nodes announce belongs to none: its route leads to the nearest, whoever that is.
-    fn node_of_destination(&self, destination: Prefix) -> Option<IpAddr> {
+    fn node_of_destination(&mut self, destination: Prefix) -> Option<IpAddr> {
         let host = destination.is_host().then_some(destination.address);
-        if let Some(node) = host.and_then(|address| self.alias(address)) {
-            return Some(node);
+        if let Some(address) = host {
+            if let Some((_, node)) = self.aliases.of(&address).first() {
+                return Some(*node);
+            }
+            if !self.nodes.of(&address).is_empty() {
+                return host;
+            }
         }
-        let named = |address: &IpAddr| self.nodes.binary_search(address).is_ok();
-        if let Some(node) = host.filter(named) {
-            return Some(node);
+        match self.networks.of(&destination) {
+            [(_, node)] => Some(*node),
+            [] => host.filter(|_| self.known.networks && self.known.aliases),
+            [..] => None,
         }
-        let start = self.networks.partition_point(|(prefix, _)| *prefix < destination);
-        let mut announcers =
-            self.networks[start..].iter().take_while(|(prefix, _)| *prefix == destination);
-        match (announcers.next(), announcers.next()) {
-            (Some((_, node)), None) => Some(*node),
-            (Some(_), Some(_)) => None,
-            (None, _) => host.filter(|_| self.known.networks && self.known.aliases),
+    }
+}
+
+/// A sorted table that is asked for its keys in ascending order.
+struct Sorted<K, V> {
+    rows: Vec<(K, V)>,
+    at: usize,
+}
+
+impl<K: Ord, V: Ord> Sorted<K, V> {
+    fn new(mut rows: Vec<(K, V)>) -> Sorted<K, V> {
+        rows.sort();
+        rows.dedup();
+        Sorted { rows, at: 0 }
+    }
+
+    /// All rows with `key`, which must not be less than the key of the call before.
+    fn of(&mut self, key: &K) -> &[(K, V)] {
+        while self.rows.get(self.at).is_some_and(|(known, _)| known < key) {
+            self.at += 1;
         }
+        let rest = self.rows.get(self.at..).unwrap_or_default();
+        let length = rest.iter().take_while(|(known, _)| known == key).count();
+        &rest[..length]
     }
 }

@@ -17,8 +17,8 @@ use crate::number;
 /// ended there.
 pub const DEPTH_MAX: u32 = 64;
 
-/// Keys per row whose order is remembered by a [`Shape`]. olsrd's longest row (a link) has 24.
-const SHAPE_STEPS_MAX: usize = 32;
+/// Known fields per row whose order is remembered by a [`Shape`]; the longest row (a link) has 11 and its end.
+const SHAPE_STEPS_MAX: usize = 16;
 
 /// A value that is neither object nor array.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -112,21 +112,22 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// Maps the keys of a kind of row to fields and remembers their order from row to row.
+/// Maps the keys of a kind of row to fields and remembers how the rows of a table run.
 ///
-/// The daemons print every row of a table from the same template. After the first row the reader expects the same
-/// bytes between two values again and only compares them; a row that differs is read key by key.
+/// The daemons print every row of a table from the same template, and rows that follow each other often differ in a few
+/// values only. What stood between two known values of the last row, skipped fields included, is therefore expected to
+/// stand there again, byte for byte, and is passed over in one comparison; where it differs the row is read key by key.
 pub struct Shape<'a, F> {
     known: fn(&[u8]) -> Option<F>,
+    /// The bytes from one known value to the next, and what that one is; `None` for the end of the row.
     steps: [(&'a [u8], Option<F>); SHAPE_STEPS_MAX],
-    learned: usize,
     at: usize,
 }
 
 impl<'a, F: Copy> Shape<'a, F> {
     /// A shape whose keys are told by `known`; keys it does not know are skipped with their values.
     pub fn new(known: fn(&[u8]) -> Option<F>) -> Shape<'a, F> {
-        Shape { known, steps: [(&[], None); SHAPE_STEPS_MAX], learned: 0, at: 0 }
+        Shape { known, steps: [(&[], None); SHAPE_STEPS_MAX], at: 0 }
     }
 }
 
@@ -247,35 +248,34 @@ impl<'a> Reader<'a> {
     /// Inside an object: the next field that `shape` knows, or `None` after the last key. Unknown keys are skipped.
     /// The field's value must be read or skipped next.
     pub fn field<F: Copy>(&mut self, shape: &mut Shape<'a, F>) -> Option<F> {
-        loop {
-            if let Some(&(bytes, field)) = shape.steps[..shape.learned].get(shape.at)
-                && self.rest().starts_with(bytes)
-            {
-                self.at += bytes.len();
+        if let Some(&(bytes, field)) = shape.steps.get(shape.at)
+            && begins_with(&self.input[self.at..], bytes)
+        {
+            self.at += bytes.len();
+            if field.is_some() {
                 shape.at += 1;
-                match field {
-                    Some(field) => return Some(field),
-                    None => self.skip(),
-                }
-                continue;
-            }
-            let start = self.at;
-            let Some(key) = self.key() else {
+            } else {
                 shape.at = 0;
-                return None;
-            };
-            let field = (shape.known)(key);
-            self.white_space();
-            if shape.at < SHAPE_STEPS_MAX {
-                shape.steps[shape.at] = (&self.input[start..self.at], field);
-                shape.learned = shape.learned.max(shape.at + 1);
-                shape.at += 1;
+                self.depth = self.depth.saturating_sub(1);
             }
-            match field {
-                Some(field) => return Some(field),
-                None => self.skip(),
-            }
+            return field;
         }
+        let start = self.at;
+        let field = loop {
+            let Some(key) = self.key() else { break None };
+            if let Some(field) = (shape.known)(key) {
+                self.white_space();
+                break Some(field);
+            }
+            self.skip();
+        };
+        let passed = &self.input[start..self.at];
+        let whole = field.is_some() || passed.last() == Some(&b'}');
+        if whole && let Some(step) = shape.steps.get_mut(shape.at) {
+            *step = (passed, field);
+        }
+        shape.at = if field.is_some() { shape.at + 1 } else { 0 };
+        field
     }
 
     /// Inside an array: whether another element follows; it must be read or skipped next.
@@ -302,22 +302,74 @@ impl<'a> Reader<'a> {
 
     /// Reads the scalar that stands here. An object or array is skipped and gives [`Scalar::Missing`].
     pub fn scalar(&mut self) -> Scalar<'a> {
+        if let Some(number) = self.number() {
+            return number;
+        }
         self.white_space();
         match self.peek() {
             None => {
                 self.end_of_input();
                 Scalar::Missing
             }
-            Some(b'"') => {
-                let text = self.quoted(false);
-                Scalar::Text(text)
-            }
+            Some(b'"') => Scalar::Text(self.quoted(false)),
             Some(b'{' | b'[') => {
                 self.skip();
                 Scalar::Missing
             }
             Some(_) => self.bare(),
         }
+    }
+
+    /// The bytes of the quoted string that stands here; anything else is skipped.
+    pub fn text(&mut self) -> Option<&'a [u8]> {
+        self.white_space();
+        if self.peek() == Some(b'"') {
+            return Some(self.quoted(false));
+        }
+        self.skip();
+        None
+    }
+
+    /// Reads the scalar that stands here as an IP address in quotes.
+    pub fn address(&mut self) -> Option<IpAddr> {
+        self.white_space();
+        if let Some(b'"') = self.peek()
+            && let (address, length) = number::ipv4_prefix(&self.input[self.at + 1..])
+            && let Some(address) = address
+            && let Some([b'"', b',' | b'}' | b']', ..]) = self.input.get(self.at + 1 + length..)
+        {
+            self.at += length + 2;
+            return Some(IpAddr::V4(address));
+        }
+        self.scalar().address()
+    }
+
+    /// The bytes of the bare token that stands here, for values that are rarely looked at. Anything else is skipped and
+    /// gives nothing.
+    pub fn raw(&mut self) -> &'a [u8] {
+        self.white_space();
+        match self.peek() {
+            None | Some(b'"' | b'{' | b'[') => {
+                self.skip();
+                &[]
+            }
+            Some(_) => self.token(),
+        }
+    }
+
+    /// Reads the plain number that stands exactly here and is followed by a delimiter; everything else, also the end of
+    /// the input and numbers of many digits, is left to [`Reader::bare`].
+    fn number(&mut self) -> Option<Scalar<'a>> {
+        let (number, length) = number::parse_prefix(&self.input[self.at..])?;
+        let delimiter = self.input.get(self.at + length)?;
+        if !IS_DELIMITER[usize::from(*delimiter)] {
+            return None;
+        }
+        self.at += length;
+        Some(match number {
+            number::Number::Integer(value) => Scalar::Integer(value),
+            number::Number::Float(value) => Scalar::Float(value),
+        })
     }
 
     /// Skips the value that stands here, whatever it is.
@@ -421,20 +473,30 @@ impl<'a> Reader<'a> {
 
     /// The token up to the next delimiter. May be empty in front of a delimiter, else moves at least one byte.
     fn token(&mut self) -> &'a [u8] {
-        let start = self.at;
-        while let Some(byte) = self.peek() {
-            match byte {
-                b',' | b'}' | b']' | b' ' | b'\n' | b'\t' | b'\r' => break,
-                // Another document or string begins: a token never contains these.
-                b'{' | b'[' | b'"' if self.at > start => break,
-                _ => self.at += 1,
-            }
+        let rest = &self.input[self.at..];
+        let mut length = plain_number(rest);
+        while let Some(byte) = rest.get(length)
+            && !IS_DELIMITER[usize::from(*byte)]
+        {
+            length += 1;
         }
-        &self.input[start..self.at]
+        // A bracket or quote begins something else, but it must not stop the reader.
+        if length == 0 && matches!(rest.first(), Some(b'{' | b'[' | b'"')) {
+            length = 1;
+        }
+        self.at += length;
+        &rest[..length]
     }
 
     fn bare(&mut self) -> Scalar<'a> {
-        let token = self.token();
+        Scalar::of_token(self.token())
+    }
+}
+
+impl<'a> Scalar<'a> {
+    /// What a bare token says; nothing for an empty one.
+    #[must_use]
+    pub fn of_token(token: &'a [u8]) -> Scalar<'a> {
         match token {
             b"true" => Scalar::Bool(true),
             b"false" => Scalar::Bool(false),
@@ -445,6 +507,53 @@ impl<'a> Reader<'a> {
                 None => Scalar::Word(token),
             },
         }
+    }
+}
+
+/// Bytes that end a bare token: separators, closing brackets, and what begins another value.
+const IS_DELIMITER: [bool; 256] = {
+    let mut table = [false; 256];
+    let bytes = b",}] \n\t\r{[\"";
+    let mut at = 0;
+    while at < bytes.len() {
+        table[bytes[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// How many bytes at the beginning of `bytes` surely belong to a number (`-./0123456789`), seen eight at a time; the
+/// next one must be looked at.
+fn plain_number(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let Some(chunk) = bytes.first_chunk::<8>() else { return 0 };
+    let word = u64::from_le_bytes(*chunk);
+    // The highest bit of a byte is set when it lies above `9`, below `-`, or is no ASCII. Neither sum nor difference
+    // carries into the next byte.
+    let low = word & !HIGHS;
+    let above = low + ONES * u64::from(0x7f - b'9');
+    let below = !((low | HIGHS) - ONES * u64::from(b'-'));
+    let others = (above | below | word) & HIGHS;
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// Whether `input` begins with `wanted`, which is not empty. Short texts are compared in words of 8 bytes, which may
+/// overlap; a call to the library's comparison would cost more than the comparison.
+fn begins_with(input: &[u8], wanted: &[u8]) -> bool {
+    let Some(input) = input.get(..wanted.len()) else { return false };
+    let word = |bytes: &[u8]| bytes.first_chunk::<8>().map(|chunk| u64::from_le_bytes(*chunk));
+    let last = |bytes: &[u8]| bytes.last_chunk::<8>().map(|chunk| u64::from_le_bytes(*chunk));
+    match wanted.len() {
+        0 => false,
+        8..=16 => word(input) == word(wanted) && last(input) == last(wanted),
+        17..=32 => {
+            word(input) == word(wanted)
+                && last(input) == last(wanted)
+                && word(&input[8..]) == word(&wanted[8..])
+                && last(&input[..input.len() - 8]) == last(&wanted[..wanted.len() - 8])
+        }
+        _ => input == wanted,
     }
 }
 

@@ -35,7 +35,7 @@ pub enum Resolution<'a> {
         /// Identity of the peer, where known.
         node: Option<IpAddr>,
     },
-    /// The view cannot tell: routes were not read or could not all be understood.
+    /// The view cannot tell: routes were not read, or something was lost from the tables that lead to peers.
     Unknown,
 }
 
@@ -86,9 +86,11 @@ impl MeshView {
         if let Some((route, node)) = nearest {
             return Resolution::Route { route, via: Via::Network, node: Some(node) };
         }
-        let told = self.age_ms(Part::Routes).is_some()
-            && !self.complaints.iter().any(|complaint| complaint.part == Part::Routes);
-        if told {
+        // A row or table that was lost may have been the one that leads there.
+        let lost = self.complaints.iter().any(|complaint| {
+            matches!(complaint.part, Part::Routes | Part::Networks | Part::Aliases)
+        });
+        if self.age_ms(Part::Routes).is_some() && !lost {
             Resolution::Unreachable { node: main.or(announcers.first().copied()) }
         } else {
             Resolution::Unknown

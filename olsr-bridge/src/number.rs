@@ -26,48 +26,70 @@ const EXACT_MANTISSA: u64 = 1 << 53;
 /// Reads a whole token: optional minus, digits, optional fraction and exponent. `None` for anything else (`859m`, `nan`).
 #[must_use]
 pub fn parse(token: &[u8]) -> Option<Number> {
-    let (negative, digits) = match token.split_first()? {
-        (b'-', rest) => (true, rest),
-        _ => (false, token),
-    };
-    let mut mantissa: u64 = 0;
-    let mut point = None;
-    let mut seen = 0;
-    for (at, &byte) in digits.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {
-                mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-                seen += 1;
-            }
-            b'.' if point.is_none() => point = Some(at),
-            b'e' | b'E' if seen > 0 => return long(token),
-            _ => return None,
-        }
+    match parse_prefix(token) {
+        Some((number, length)) if length == token.len() => Some(number),
+        Some(_) | None => long(token),
     }
-    if seen == 0 {
+}
+
+/// Reads the number at the beginning of `bytes`, as far as its digits and one point go, and tells its length. `None`
+/// where there is none, and for numbers so long that they need more care.
+pub(crate) fn parse_prefix(bytes: &[u8]) -> Option<(Number, usize)> {
+    if let Some(rest) = bytes.strip_prefix(b"-") {
+        return match parse_prefix_unsigned(rest)? {
+            (Number::Integer(value), length) => Some((Number::Integer(-value), length + 1)),
+            (Number::Float(value), length) => Some((Number::Float(-value), length + 1)),
+        };
+    }
+    parse_prefix_unsigned(bytes)
+}
+
+fn parse_prefix_unsigned(bytes: &[u8]) -> Option<(Number, usize)> {
+    let (whole, point) = digits(bytes, 0);
+    if point == 0 || point > SAFE_DIGITS {
         return None;
     }
-    let sign = if negative { -1 } else { 1 };
-    let Some(point) = point else {
-        if seen <= SAFE_DIGITS {
-            return Some(Number::Integer(sign * i64::try_from(mantissa).ok()?));
-        }
-        let text = std::str::from_utf8(token).ok()?;
-        let limit = if negative { i64::MIN } else { i64::MAX };
-        return Some(Number::Integer(text.parse().unwrap_or(limit)));
-    };
-    let decimals = digits.len() - point - 1;
-    if seen > SAFE_DIGITS || mantissa > EXACT_MANTISSA || decimals >= POWERS_OF_TEN.len() {
-        return long(token);
+    if bytes.get(point) != Some(&b'.') {
+        return Some((Number::Integer(i64::try_from(whole).ok()?), point));
     }
-    let value = mantissa as f64 / POWERS_OF_TEN[decimals];
-    Some(Number::Float(if negative { -value } else { value }))
+    let (mantissa, decimals) = digits(&bytes[point + 1..], whole);
+    if point + decimals > SAFE_DIGITS || mantissa > EXACT_MANTISSA {
+        return None;
+    }
+    let value = mantissa as f64 / POWERS_OF_TEN.get(decimals)?;
+    Some((Number::Float(value), point + 1 + decimals))
+}
+
+/// Appends the digits at the beginning of `bytes` to `value` (wrapping) and tells how many they are.
+fn digits(bytes: &[u8], mut value: u64) -> (u64, usize) {
+    for (at, byte) in bytes.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return (value, at);
+        }
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    (value, bytes.len())
 }
 
 /// The slow path for exponents and long tokens (olsrd prints an infinity as 309 digits).
 #[cold]
 fn long(token: &[u8]) -> Option<Number> {
-    let value: f64 = std::str::from_utf8(token).ok()?.parse().ok()?;
+    let plain = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E');
+    if !token.iter().all(plain) || !token.first()?.is_ascii_digit() && token.first() != Some(&b'-')
+    {
+        return None;
+    }
+    let text = std::str::from_utf8(token).ok()?;
+    if token.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-') {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || digits.contains('-') {
+            return None;
+        }
+        let limit = if text.len() > digits.len() { i64::MIN } else { i64::MAX };
+        return Some(Number::Integer(text.parse().unwrap_or(limit)));
+    }
+    let value: f64 = text.parse().ok()?;
     (!value.is_nan()).then_some(Number::Float(value))
 }
 
@@ -100,36 +122,57 @@ pub fn prefix(text: &[u8]) -> Option<Prefix> {
 }
 
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    if text.len() > 15 {
-        return None;
+    match ipv4_prefix(text) {
+        (address, length) if length == text.len() => address,
+        _ => None,
     }
-    let mut octets = [0u8; 4];
-    let mut index = 0;
-    let mut octet: u32 = 0;
-    let mut digits = 0;
-    for &byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                octet = octet * 10 + u32::from(byte - b'0');
-                digits += 1;
-                if digits > 3 || octet > 255 {
-                    return None;
-                }
+}
+
+/// Reads the IPv4 address at the beginning of `bytes` and tells how many bytes it took (without address: any number).
+pub(crate) fn ipv4_prefix(bytes: &[u8]) -> (Option<Ipv4Addr>, usize) {
+    if let Some(window) = bytes.first_chunk::<16>() {
+        return ipv4_of_window(window);
+    }
+    let mut window = [0; 16];
+    window[..bytes.len()].copy_from_slice(bytes);
+    ipv4_of_window(&window)
+}
+
+/// The longest address has 15 characters and something behind it; positions never pass the window, which the mask
+/// tells the compiler.
+fn ipv4_of_window(window: &[u8; 16]) -> (Option<Ipv4Addr>, usize) {
+    let byte = |at: usize| window[at & 15];
+    let digit = |at: usize| u32::from(byte(at).wrapping_sub(b'0'));
+    let mut at = 0;
+    let mut address: u32 = 0;
+    for place in 0..4 {
+        let mut octet = digit(at);
+        if octet > 9 {
+            return (None, at);
+        }
+        at += 1;
+        let second = digit(at);
+        if second <= 9 {
+            octet = octet * 10 + second;
+            at += 1;
+            let third = digit(at);
+            if third <= 9 {
+                octet = octet * 10 + third;
+                at += 1;
             }
-            b'.' if digits > 0 && index < 3 => {
-                octets[index] = octet as u8;
-                index += 1;
-                octet = 0;
-                digits = 0;
+        }
+        if octet > 255 {
+            return (None, at);
+        }
+        address = address << 8 | octet;
+        if place < 3 {
+            if byte(at) != b'.' {
+                return (None, at);
             }
-            _ => return None,
+            at += 1;
         }
     }
-    if index != 3 || digits == 0 {
-        return None;
-    }
-    octets[3] = octet as u8;
-    Some(Ipv4Addr::from(octets))
+    (Some(Ipv4Addr::from_bits(address)), at)
 }
 
 /// Position of the first `wanted` in `bytes`, eight bytes at a step.

@@ -11,7 +11,7 @@ use crate::cost::{self, CostOptions, HOP, Measure};
 use crate::view::{Link, LinkMetric, LinkStatus, NetworkCost};
 
 /// LQ or NLQ below which olsrd calls a link broken.
-pub const QUALITY_MIN: f64 = 0.1;
+const QUALITY_MIN: f64 = 0.1;
 
 /// Fixed point steps at which olsrd calls a link broken, whatever the algorithm.
 const LINK_BROKEN_STEPS: i64 = 4_194_304;
@@ -28,19 +28,13 @@ const STEPS: f64 = 1024.0;
 /// Steps per transmission of `etx_fpm`.
 const STEPS_FPM: f64 = 65_535.0;
 
-/// What a topology edge of olsrd measures. With `etx_fpm` a broken edge reads a plausible 64, so the worse of its two
-/// `quality` values decides where the cost alone cannot.
-#[must_use]
-pub fn edge_measure(cost: Measure, quality: Option<f64>) -> Measure {
-    let broken = quality.is_some_and(|quality| quality < QUALITY_MIN);
-    match cost {
-        Measure::Etx(EDGE_BROKEN_FPM) if broken => Measure::Broken,
-        Measure::Etx(_)
-        | Measure::EtxScaled(_)
-        | Measure::Broken
-        | Measure::Missing
-        | Measure::Raw(_) => cost,
+/// What a topology edge of olsrd measures. With `etx_fpm` a broken edge reads a plausible 64, so there the worse of its
+/// two qualities decides; it is asked for only then.
+pub(crate) fn edge_measure(cost: Measure, worse_quality: impl FnOnce() -> Option<f64>) -> Measure {
+    if cost == Measure::Etx(EDGE_BROKEN_FPM) && worse_quality().is_some_and(|it| it < QUALITY_MIN) {
+        return Measure::Broken;
     }
+    cost
 }
 
 /// Fills the costs of all links, edges, routes and gateways in `parts` and tells how this daemon measures links.

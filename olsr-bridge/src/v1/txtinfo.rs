@@ -22,9 +22,9 @@ pub fn parse(body: &[u8], builder: &mut Builder) -> Findings {
     let mut findings = Findings::default();
     let mut state = State::Outside;
     // A line without its end is the beginning of a line that did not arrive.
-    let end = body.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    findings.truncated = end < body.len();
-    for line in body[..end].split(|&byte| byte == b'\n') {
+    let lines = body.iter().rposition(|&byte| byte == b'\n').map(|end| &body[..end]);
+    findings.truncated = body.last().is_some_and(|&byte| byte != b'\n');
+    for line in lines.into_iter().flat_map(|lines| lines.split(|&byte| byte == b'\n')) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         state = step(state, line, builder, &mut findings);
     }
@@ -354,10 +354,7 @@ fn route<'a>(cell: impl Fn(usize) -> Option<&'a [u8]>, builder: &mut Builder) ->
 fn edge<'a>(cell: impl Fn(usize) -> Option<&'a [u8]>, builder: &mut Builder) -> Option<()> {
     let from = number::address(cell(0)?)?;
     let to = number::address(cell(1)?)?;
-    let worse = match (cell(2).and_then(decimal), cell(3).and_then(decimal)) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    };
+    let worse = || [2, 3].into_iter().filter_map(|at| cell(at).and_then(decimal)).reduce(f64::min);
     let edge = Edge { from, to, cost: None, out_raw: None, in_raw: None };
     builder.edge(edge, etx::edge_measure(measure(cell(4)?), worse));
     Some(())

@@ -7,9 +7,7 @@
 
 mod rows;
 
-use rows::{
-    EdgeRow, GatewayRow, InterfaceRow, LinkRow, NeighborRow, NetworkRow, NodeRow, RouteRow,
-};
+use rows::{EdgeRow, GatewayRow, InterfaceRow, LinkRow, NeighborRow, NetworkRow, RouteRow, nodes};
 
 use crate::build::Builder;
 use crate::failure::FailureClass;
@@ -51,9 +49,9 @@ fn document<'a>(reader: &mut Reader<'a>, builder: &mut Builder, findings: &mut F
             b"links" => table::<LinkRow<'a>>(reader, builder),
             b"neighbors" => table::<NeighborRow>(reader, builder),
             b"routes" => table::<RouteRow<'a>>(reader, builder),
-            b"topology" => table::<EdgeRow>(reader, builder),
+            b"topology" => table::<EdgeRow<'a>>(reader, builder),
             b"hna" => table::<NetworkRow>(reader, builder),
-            b"mid" => table::<NodeRow>(reader, builder),
+            b"mid" => nodes(reader, builder),
             b"gateways" => gateways(reader, builder),
             b"interfaces" => table::<InterfaceRow>(reader, builder),
             b"version" => version(reader, builder),
@@ -99,16 +97,8 @@ fn table<'a, R: Row<'a>>(reader: &mut Reader<'a>, builder: &mut Builder) {
 
 /// Reads a list of rows and tells whether it was one that ended.
 fn rows<'a, R: Row<'a>>(reader: &mut Reader<'a>, builder: &mut Builder) -> bool {
-    if !reader.open_array() {
-        builder.complain(R::PART, "a table that is no list was left out", b"");
-        return false;
-    }
     let mut shape = Shape::new(R::field);
-    while reader.element() {
-        if !reader.open_object() {
-            builder.complain(R::PART, "a row that is no object was left out", b"");
-            continue;
-        }
+    objects(reader, builder, R::PART, |reader, builder| {
         let mut row = R::default();
         while let Some(field) = reader.field(&mut shape) {
             row.take(field, reader);
@@ -116,9 +106,29 @@ fn rows<'a, R: Row<'a>>(reader: &mut Reader<'a>, builder: &mut Builder) -> bool 
         if !reader.truncated() {
             row.hand_over(builder);
         }
+    })
+}
+
+/// Calls `row` inside each object of a list and tells whether it was a list that ended.
+fn objects<'a>(
+    reader: &mut Reader<'a>,
+    builder: &mut Builder,
+    part: Part,
+    mut row: impl FnMut(&mut Reader<'a>, &mut Builder),
+) -> bool {
+    if !reader.open_array() {
+        builder.complain(part, "a table that is no list was left out", b"");
+        return false;
+    }
+    while reader.element() {
+        if reader.open_object() {
+            row(reader, builder);
+        } else {
+            builder.complain(part, "a row that is no object was left out", b"");
+        }
     }
     if reader.truncated() {
-        builder.complain(R::PART, "the table broke off; what is absent from it may exist", b"");
+        builder.complain(part, "the table broke off; what is absent from it may exist", b"");
     }
     !reader.truncated()
 }

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::build::Builder;
 use crate::cost::{Measure, etx};
-use crate::json::{Reader, Scalar};
-use crate::v1::jsoninfo::Row;
+use crate::json::{Reader, Scalar, Shape};
+use crate::v1::jsoninfo::{Row, objects};
 use crate::view::{
     Alias, AttachedNetwork, Edge, Gateway, Link, LinkStatus, Neighbor, NetworkCost, Part, Prefix,
     Route,
@@ -134,7 +134,10 @@ impl<'a> Row<'a> for LinkRow<'a> {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 fn status(value: Scalar<'_>) -> LinkStatus {
@@ -241,7 +244,7 @@ pub(super) struct RouteRow<'a> {
     gateway: Option<IpAddr>,
     hops: Option<u32>,
     etx: Measure,
-    fixed_point: Measure,
+    fixed_point: &'a [u8],
     interface: Option<&'a [u8]>,
 }
 
@@ -274,17 +277,16 @@ impl<'a> Row<'a> for RouteRow<'a> {
     }
 
     fn take(&mut self, field: RouteField, reader: &mut Reader<'a>) {
-        let value = reader.scalar();
         match field {
-            RouteField::Destination => self.destination = value.address(),
-            RouteField::Length => self.length = value.integer(),
-            RouteField::Gateway => self.gateway = value.address(),
-            RouteField::Hops => self.hops = value.unsigned(),
+            RouteField::Destination => self.destination = reader.address(),
+            RouteField::Length => self.length = reader.scalar().integer(),
+            RouteField::Gateway => self.gateway = reader.address(),
+            RouteField::Hops => self.hops = reader.scalar().unsigned(),
             RouteField::Etx => {
-                self.etx = value.number().map_or(Measure::Missing, Measure::Etx);
+                self.etx = reader.scalar().number().map_or(Measure::Missing, Measure::Etx);
             }
-            RouteField::FixedPoint => self.fixed_point = measure(value),
-            RouteField::Interface => self.interface = value.text(),
+            RouteField::FixedPoint => self.fixed_point = reader.raw(),
+            RouteField::Interface => self.interface = reader.text(),
         }
     }
 
@@ -294,7 +296,10 @@ impl<'a> Row<'a> for RouteRow<'a> {
             builder.complain(Part::Routes, fault, b"");
             return;
         };
-        let measure = if self.etx == Measure::Missing { self.fixed_point } else { self.etx };
+        let measure = match self.etx {
+            Measure::Missing => measure(Scalar::of_token(self.fixed_point)),
+            etx => etx,
+        };
         if measure == Measure::Missing {
             let fault = "a route without a readable cost is shown without one";
             builder.complain(Part::Routes, fault, b"");
@@ -320,13 +325,13 @@ fn prefix(address: Option<IpAddr>, length: Option<i64>) -> Option<Prefix> {
 }
 
 #[derive(Default)]
-pub(super) struct EdgeRow {
+pub(super) struct EdgeRow<'a> {
     from: Option<IpAddr>,
     to: Option<IpAddr>,
     cost: Measure,
-    quality: Option<f64>,
-    validity_ms: Option<u32>,
-    hops: Option<u32>,
+    qualities: [&'a [u8]; 2],
+    path_cost: &'a [u8],
+    hops: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
@@ -334,12 +339,13 @@ pub(super) enum EdgeField {
     From,
     To,
     Cost,
-    Quality,
-    Validity,
+    Inbound,
+    Outbound,
+    PathCost,
     Hops,
 }
 
-impl<'a> Row<'a> for EdgeRow {
+impl<'a> Row<'a> for EdgeRow<'a> {
     const PART: Part = Part::Topology;
     type Field = EdgeField;
 
@@ -348,25 +354,23 @@ impl<'a> Row<'a> for EdgeRow {
             b"lastHopIP" => Some(EdgeField::From),
             b"destinationIP" => Some(EdgeField::To),
             b"tcEdgeCost" => Some(EdgeField::Cost),
-            b"linkQuality" | b"neighborLinkQuality" => Some(EdgeField::Quality),
-            b"validityTime" => Some(EdgeField::Validity),
+            b"linkQuality" => Some(EdgeField::Inbound),
+            b"neighborLinkQuality" => Some(EdgeField::Outbound),
+            b"pathCost" => Some(EdgeField::PathCost),
             b"hops" => Some(EdgeField::Hops),
             _ => None,
         }
     }
 
     fn take(&mut self, field: EdgeField, reader: &mut Reader<'a>) {
-        let value = reader.scalar();
         match field {
-            EdgeField::From => self.from = value.address(),
-            EdgeField::To => self.to = value.address(),
-            EdgeField::Cost => self.cost = measure(value),
-            EdgeField::Quality => {
-                let worse = self.quality.unwrap_or(f64::INFINITY);
-                self.quality = value.number().map(|quality| quality.min(worse)).or(self.quality);
-            }
-            EdgeField::Validity => self.validity_ms = value.unsigned(),
-            EdgeField::Hops => self.hops = value.unsigned(),
+            EdgeField::From => self.from = reader.address(),
+            EdgeField::To => self.to = reader.address(),
+            EdgeField::Cost => self.cost = measure(reader.scalar()),
+            EdgeField::Inbound => self.qualities[0] = reader.raw(),
+            EdgeField::Outbound => self.qualities[1] = reader.raw(),
+            EdgeField::PathCost => self.path_cost = reader.raw(),
+            EdgeField::Hops => self.hops = reader.raw(),
         }
     }
 
@@ -379,12 +383,19 @@ impl<'a> Row<'a> for EdgeRow {
             let fault = "an edge without a readable cost is shown without one";
             builder.complain(Part::Topology, fault, b"");
         }
-        // Own edges alone have no lifetime and no distance.
-        if self.validity_ms == Some(0) && self.hops == Some(0) {
+        // Only this node itself is reached at no cost and without a hop; a node without a path has no hops either.
+        if self.path_cost == b"0.000000" && self.hops == b"0" {
             builder.own(from);
         }
         let edge = Edge { from, to, cost: None, out_raw: None, in_raw: None };
-        builder.edge(edge, etx::edge_measure(self.cost, self.quality));
+        builder.edge(edge, etx::edge_measure(self.cost, || self.worse_quality()));
+    }
+}
+
+impl EdgeRow<'_> {
+    fn worse_quality(&self) -> Option<f64> {
+        let numbers = self.qualities.iter().filter_map(|raw| Scalar::of_token(raw).number());
+        numbers.reduce(f64::min)
     }
 }
 
@@ -419,12 +430,11 @@ impl<'a> Row<'a> for NetworkRow {
     }
 
     fn take(&mut self, field: NetworkField, reader: &mut Reader<'a>) {
-        let value = reader.scalar();
         match field {
-            NetworkField::Node => self.node = value.address(),
-            NetworkField::Destination => self.destination = value.address(),
-            NetworkField::Length => self.length = value.integer(),
-            NetworkField::Validity => self.validity_ms = value.unsigned(),
+            NetworkField::Node => self.node = reader.address(),
+            NetworkField::Destination => self.destination = reader.address(),
+            NetworkField::Length => self.length = reader.scalar().integer(),
+            NetworkField::Validity => self.validity_ms = reader.scalar().unsigned(),
         }
     }
 
@@ -439,76 +449,74 @@ impl<'a> Row<'a> for NetworkRow {
     }
 }
 
-/// One node's aliases: `{"main": {"ipAddress"}, "aliases": [..]}`, before 0.9.5 `{"ipAddress", "aliases": [..]}`.
-#[derive(Default)]
-pub(super) struct NodeRow {
-    main: Option<IpAddr>,
-    aliases: Vec<IpAddr>,
-    unreadable: bool,
-}
-
 #[derive(Clone, Copy)]
-pub(super) enum NodeField {
+enum NodeField {
     Address,
     Main,
     Aliases,
 }
 
-impl<'a> Row<'a> for NodeRow {
-    const PART: Part = Part::Aliases;
-    type Field = NodeField;
-
-    fn field(key: &[u8]) -> Option<NodeField> {
-        match key {
-            b"ipAddress" => Some(NodeField::Address),
-            b"main" => Some(NodeField::Main),
-            b"aliases" => Some(NodeField::Aliases),
-            _ => None,
-        }
+fn node_field(key: &[u8]) -> Option<NodeField> {
+    match key {
+        b"ipAddress" => Some(NodeField::Address),
+        b"main" => Some(NodeField::Main),
+        b"aliases" => Some(NodeField::Aliases),
+        _ => None,
     }
+}
 
-    fn take(&mut self, field: NodeField, reader: &mut Reader<'a>) {
-        match field {
-            NodeField::Address => self.main = reader.scalar().address(),
-            NodeField::Main => self.main = address_of(reader),
-            NodeField::Aliases => {
-                if !reader.open_array() {
-                    self.unreadable = true;
-                    return;
-                }
-                while reader.element() {
-                    match address_of(reader) {
-                        Some(address) => self.aliases.push(address),
-                        None => self.unreadable = true,
+/// The alias table: `{"main": {"ipAddress"}, "aliases": [..]}` per node, before 0.9.5 `{"ipAddress", "aliases": [..]}`.
+pub(super) fn nodes(reader: &mut Reader<'_>, builder: &mut Builder) {
+    let mut shape = Shape::new(node_field);
+    let mut inner = Shape::new(node_field);
+    let mut addresses = Vec::new();
+    let complete = objects(reader, builder, Part::Aliases, |reader, builder| {
+        let mut main = None;
+        let mut unreadable = false;
+        addresses.clear();
+        while let Some(field) = reader.field(&mut shape) {
+            match field {
+                NodeField::Address => main = reader.address(),
+                NodeField::Main => main = address_of(reader, &mut inner),
+                NodeField::Aliases if !reader.open_array() => unreadable = true,
+                NodeField::Aliases => {
+                    while reader.element() {
+                        match address_of(reader, &mut inner) {
+                            Some(address) => addresses.push(address),
+                            None => unreadable = true,
+                        }
                     }
                 }
             }
         }
-    }
-
-    fn hand_over(self, builder: &mut Builder) {
-        if self.unreadable || self.main.is_none() {
+        if reader.truncated() {
+            return;
+        }
+        if unreadable || main.is_none() {
             builder.complain(
                 Part::Aliases,
                 "an alias without a readable address was left out",
                 b"",
             );
         }
-        let Some(node) = self.main else { return };
-        for address in self.aliases {
-            builder.alias(Alias { node, address });
+        let Some(node) = main else { return };
+        for address in &addresses {
+            builder.alias(Alias { node, address: *address });
         }
+    });
+    if complete {
+        builder.read(Part::Aliases);
     }
 }
 
 /// The `ipAddress` of the object that stands here.
-fn address_of(reader: &mut Reader<'_>) -> Option<IpAddr> {
+fn address_of<'a>(reader: &mut Reader<'a>, shape: &mut Shape<'a, NodeField>) -> Option<IpAddr> {
     let mut address = None;
     if reader.open_object() {
-        while let Some(key) = reader.key() {
-            match key {
-                b"ipAddress" => address = reader.scalar().address(),
-                _ => reader.skip(),
+        while let Some(field) = reader.field(shape) {
+            match field {
+                NodeField::Address => address = reader.address(),
+                NodeField::Main | NodeField::Aliases => reader.skip(),
             }
         }
     }

@@ -1,0 +1,18 @@
+//! The hosts file of olsrd's nameservice plugin.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use olsr_bridge::build::Builder;
+use olsr_bridge::cost::CostOptions;
+use olsr_bridge::view::{DaemonKind, Protocol};
+use olsr_bridge::{http, names};
+
+fuzz_target!(|input: &[u8]| {
+    let mut builder = Builder::new(DaemonKind::Olsrd, Protocol::Jsoninfo);
+    names::parse(http::split(input).body, &mut builder);
+    let view = builder.finish(&CostOptions::default());
+    for route in &view.routes {
+        view.resolve(route.destination.address);
+    }
+});
