@@ -23,8 +23,11 @@ pub const ROWS_MAX: usize = 65_536;
 /// Own addresses kept; no node has as many.
 pub const OWN_MAX: usize = 1024;
 
-/// Different complaints kept per view; further ones are counted together.
-pub const COMPLAINTS_MAX: usize = 32;
+/// Complaints kept per view. Room for one per part is reserved, where further kinds of faults are counted together.
+pub const COMPLAINTS_MAX: usize = 40;
+
+/// What the reserved complaint of a part says.
+const FURTHER: &str = "further kinds of faults were found";
 
 /// Characters of the daemon's own text that a complaint quotes.
 const EXAMPLE_MAX: usize = 40;
@@ -84,21 +87,23 @@ impl Parts {
         example: &[u8],
         count: u32,
     ) {
-        let known =
-            self.complaints.iter_mut().find(|known| known.part == part && known.fault == fault);
-        if let Some(known) = known {
-            known.count = known.count.saturating_add(count);
-            return;
-        }
-        let (part, fault, example) = if self.complaints.len() < COMPLAINTS_MAX {
-            (part, fault, printable(example))
-        } else if let Some(last) = self.complaints.last_mut() {
-            last.count = last.count.saturating_add(count);
-            return;
-        } else {
-            return;
+        let found = |list: &[Gripe], fault: &str| {
+            list.iter().position(|known| known.part == part && known.fault == fault)
         };
-        self.complaints.push(Gripe { part, fault, example, count });
+        let known = match found(&self.complaints, fault) {
+            None if self.complaints.len() >= COMPLAINTS_MAX - PARTS.len() => {
+                found(&self.complaints, FURTHER).ok_or(FURTHER)
+            }
+            None => Err(fault),
+            Some(at) => Ok(at),
+        };
+        match known {
+            Ok(at) => self.complaints[at].count = self.complaints[at].count.saturating_add(count),
+            Err(fault) => {
+                let example = printable(example);
+                self.complaints.push(Gripe { part, fault, example, count });
+            }
+        }
     }
 }
 
@@ -446,5 +451,77 @@ fn push_once(list: &mut Vec<IpAddr>, address: IpAddr) {
 fn replace_if<T>(condition: bool, list: &mut Vec<T>, other: Vec<T>) {
     if condition {
         *list = other;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::jsoninfo;
+    use crate::view::NetworkCost;
+
+    fn read(answer: &str) -> Builder {
+        let mut builder = Builder::new(DaemonKind::Olsrd, Protocol::Jsoninfo);
+        jsoninfo::parse(answer.as_bytes(), &mut builder);
+        builder
+    }
+
+    const STARTUP: &str = "{\"pid\": 7,\"timeSinceStartup\": 5,\"version\": {\"version\": \"0.9.8\"},\
+         \"config\": {\"mainIp\": \"10.0.0.1\",\"linkQuality\": {\"level\": 2,\"algorithm\": \"etx_fpm\"}}}";
+    const ROUTES: &str = "{\"pid\": 7,\"timeSinceStartup\": 9005,\"routes\": [{\"destination\": \"10.0.0.2\",\
+         \"genmask\": 32,\"metric\": 1,\"rtpMetricCost\": 65535}]}";
+
+    #[test]
+    fn what_was_read_once_completes_what_is_read_often() {
+        let mut fresh = read(ROUTES);
+        fresh.merge(read(STARTUP), 9000);
+        let view = fresh.finish(&CostOptions::default());
+        assert_eq!(view.daemon.version.as_deref(), Some("0.9.8"));
+        assert_eq!(view.daemon.uptime_ms, Some(9005));
+        assert_eq!((view.age_ms(Part::Routes), view.age_ms(Part::Daemon)), (Some(0), Some(9000)));
+        assert_eq!(view.age_ms(Part::Links), None);
+        // The scale of the cost was told by the older part.
+        assert_eq!(view.routes[0].cost, NetworkCost::Reachable(100));
+        assert_eq!(view.own, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
+    }
+
+    #[test]
+    fn facts_of_another_run_of_the_daemon_are_not_taken_over() {
+        let mut fresh = read(&ROUTES.replace("\"pid\": 7", "\"pid\": 8"));
+        fresh.merge(read(STARTUP), 9000);
+        let view = fresh.finish(&CostOptions::default());
+        assert_eq!((view.daemon.version, view.daemon.pid), (None, Some(8)));
+    }
+
+    #[test]
+    fn a_part_that_broke_off_gives_way_to_the_older_whole_one() {
+        let mut broken = read(&ROUTES[..ROUTES.len() - 2]);
+        assert!(!broken.has(Part::Routes));
+        broken.merge(read(ROUTES), 1000);
+        let view = broken.finish(&CostOptions::default());
+        assert_eq!((view.routes.len(), view.age_ms(Part::Routes)), (1, Some(1000)));
+    }
+
+    #[test]
+    fn complaints_are_bounded_and_none_is_lost() {
+        let faults: Vec<String> = (0..COMPLAINTS_MAX + 9).map(|n| format!("fault {n}")).collect();
+        let mut builder = read("{}");
+        for fault in faults {
+            builder.complain(Part::Links, fault.leak(), b"\x1b[31mred\n");
+        }
+        let complaints = builder.finish(&CostOptions::default()).complaints;
+        assert!(complaints.len() <= COMPLAINTS_MAX);
+        let total: usize = complaints.iter().map(|complaint| complaint.count as usize).sum();
+        assert_eq!(total, COMPLAINTS_MAX + 9);
+        assert!(complaints.iter().all(|complaint| !complaint.text.contains('\x1b')));
+    }
+
+    #[test]
+    fn what_was_asked_for_and_did_not_come_is_told() {
+        let mut builder = read(ROUTES);
+        builder.expect(&[Part::Routes, Part::Links]);
+        let view = builder.finish(&CostOptions::default());
+        assert_eq!(view.complaints.len(), 1);
+        assert_eq!(view.complaints[0].part, Part::Links);
     }
 }

@@ -136,3 +136,85 @@ impl MeshView {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::Builder;
+    use crate::cost::CostOptions;
+    use crate::v1::jsoninfo;
+    use crate::view::{DaemonKind, Protocol};
+
+    /// b (10.1.2.2, alias 10.2.4.1) one hop away and d (10.2.4.2) two hops away both announce 192.168.20.0/24; d also
+    /// announces 172.20.0.0/16, and e, which is gone, 10.77.0.5.
+    const ANSWER: &str = concat!(
+        "{\"routes\": [",
+        "{\"destination\": \"0.0.0.0\",\"genmask\": 0,\"metric\": 2,\"etx\": 2.0},",
+        "{\"destination\": \"10.1.2.2\",\"genmask\": 32,\"metric\": 1,\"etx\": 1.5},",
+        "{\"destination\": \"10.2.4.2\",\"genmask\": 32,\"metric\": 2,\"etx\": 2.5},",
+        "{\"destination\": \"192.168.20.0\",\"genmask\": 24,\"metric\": 1,\"etx\": 1.5}",
+        "],\"hna\": [",
+        "{\"gateway\": \"10.1.2.1\",\"destination\": \"10.77.0.1\",\"genmask\": 32,\"validityTime\": 0},",
+        "{\"gateway\": \"10.2.4.2\",\"destination\": \"0.0.0.0\",\"genmask\": 0,\"validityTime\": 9},",
+        "{\"gateway\": \"10.2.4.2\",\"destination\": \"192.168.20.0\",\"genmask\": 24,\"validityTime\": 9},",
+        "{\"gateway\": \"10.2.4.2\",\"destination\": \"172.20.0.0\",\"genmask\": 16,\"validityTime\": 9},",
+        "{\"gateway\": \"10.1.2.2\",\"destination\": \"192.168.20.0\",\"genmask\": 24,\"validityTime\": 9},",
+        "{\"gateway\": \"10.4.5.2\",\"destination\": \"10.77.0.5\",\"genmask\": 32,\"validityTime\": 9}",
+        "],\"mid\": [{\"main\": {\"ipAddress\": \"10.1.2.2\"},\"aliases\": [{\"ipAddress\": \"10.2.4.1\"}]}]}",
+    );
+
+    fn view(answer: &str) -> MeshView {
+        let mut builder = Builder::new(DaemonKind::Olsrd, Protocol::Jsoninfo);
+        jsoninfo::parse(answer.as_bytes(), &mut builder);
+        builder.finish(&CostOptions::default())
+    }
+
+    fn found(view: &MeshView, address: &str) -> (Option<NetworkCost>, Option<Via>) {
+        let resolution = view.resolve(address.parse().unwrap());
+        let via = match resolution {
+            Resolution::Route { via, .. } => Some(via),
+            Resolution::Own | Resolution::Unreachable { .. } | Resolution::Unknown => None,
+        };
+        (resolution.cost(), via)
+    }
+
+    fn reachable(cost: u32, via: Via) -> (Option<NetworkCost>, Option<Via>) {
+        (Some(NetworkCost::Reachable(cost)), Some(via))
+    }
+
+    #[test]
+    fn a_peer_is_found_by_any_of_its_addresses() {
+        let view = view(ANSWER);
+        assert_eq!(found(&view, "10.1.2.2"), reachable(150, Via::Address));
+        assert_eq!(found(&view, "10.2.4.1"), reachable(150, Via::Alias));
+        assert_eq!(found(&view, "172.20.3.4"), reachable(250, Via::Network));
+    }
+
+    #[test]
+    fn a_network_of_several_leads_to_the_nearest_announcer() {
+        assert_eq!(found(&view(ANSWER), "192.168.20.9"), reachable(150, Via::Network));
+    }
+
+    #[test]
+    fn a_default_route_reaches_nobody_in_particular() {
+        let unreachable = (Some(NetworkCost::Unreachable), None);
+        assert_eq!(found(&view(ANSWER), "8.8.8.8"), unreachable);
+        assert_eq!(found(&view(ANSWER), "10.77.0.5"), unreachable);
+    }
+
+    #[test]
+    fn own_addresses_have_no_cost() {
+        assert_eq!(view(ANSWER).resolve("10.77.0.1".parse().unwrap()), Resolution::Own);
+    }
+
+    #[test]
+    fn absence_from_a_table_that_was_not_read_whole_says_nothing() {
+        let peer = "10.9.9.9".parse().unwrap();
+        assert_eq!(view("{\"hna\": []}").resolve(peer), Resolution::Unknown);
+        assert_eq!(view(&ANSWER[..ANSWER.len() - 20]).resolve(peer), Resolution::Unknown);
+        let with_bad_row =
+            ANSWER.replace("10.1.2.2\",\"genmask\": 32", "10.1.2.\",\"genmask\": 32");
+        assert_eq!(view(&with_bad_row).resolve(peer), Resolution::Unknown);
+        assert_eq!(view(ANSWER).resolve(peer), Resolution::Unreachable { node: None });
+    }
+}

@@ -20,6 +20,8 @@
 
 pub mod etx;
 pub mod olsrd2;
+#[cfg(test)]
+mod tests;
 
 use crate::view::NetworkCost;
 

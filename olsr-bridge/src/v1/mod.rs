@@ -1,6 +1,8 @@
 //! The info plugins of olsrd (OLSRv1).
 
 pub mod jsoninfo;
+#[cfg(test)]
+mod tests;
 pub mod txtinfo;
 
 use crate::failure::FailureClass;
