@@ -1,5 +1,5 @@
-//! Serves the captured answers over real sockets as the daemons sent them, and checks that a sample is what the parsers alone
-//! make of the same bytes.
+//! Serves the captured answers over real sockets as the daemons sent them, and checks that a sample
+//! is what the parsers alone make of the same bytes.
 
 #![allow(clippy::unwrap_used, reason = "a helper that fails shall fail its test")]
 
@@ -161,7 +161,8 @@ fn series_of_olsrd() {
     assert!(count >= 50, "only {count} samples found");
 }
 
-/// The tables that a request names, cut out of the captures of one table each and put together as olsrd does it.
+/// The tables that a request names, cut out of the captures of one table each and put together as
+/// olsrd does it.
 fn jsoninfo_tables(node: &Path, request: &str) -> Option<Vec<u8>> {
     let path = request.strip_prefix("GET /")?.split(' ').next()?;
     let mut body = String::new();
@@ -214,7 +215,8 @@ fn composed_tables_of_jsoninfo() {
     assert!(count >= 20, "only {count} nodes found");
 }
 
-/// What olsrd2 answers to `request`, put together from the captures of one command each; `None` if it knows none of them.
+/// What olsrd2 answers to `request`, put together from the captures of one command each; `None` if
+/// it knows none of them.
 fn olsrd2_commands(node: &Path, request: &str) -> Vec<u8> {
     let commands = match request.strip_prefix("GET /telnet/") {
         Some(rest) => rest.trim_end().trim_end_matches(" HTTP/1.0").replace("%20", " "),

@@ -7,7 +7,8 @@ use crate::view::Protocol;
 /// Longest header block believed; the daemons send 400 bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 8192;
 
-/// The body of `bytes`, an answer that ended regularly or (`ended_by_reset`) with the connection breaking.
+/// The body of `bytes`, an answer that ended regularly or (`ended_by_reset`) with the connection
+/// breaking.
 pub(super) fn judge(
     protocol: Protocol,
     bytes: &[u8],
@@ -48,8 +49,8 @@ pub(super) fn judge(
     Ok(answer.body)
 }
 
-/// A connection that ended before the first byte. olsrd2 resets one that finds all telnet sessions taken, which often
-/// swallows the line that says so.
+/// A connection that ended before the first byte. olsrd2 resets one that finds all telnet sessions
+/// taken, which often swallows the line that says so.
 fn nothing(protocol: Protocol, ended_by_reset: bool) -> (FailureClass, String) {
     if protocol == Protocol::Olsrd2Telnet && ended_by_reset {
         let why = "it reset the connection, as it does when all its telnet sessions are taken";
@@ -58,7 +59,8 @@ fn nothing(protocol: Protocol, ended_by_reset: bool) -> (FailureClass, String) {
     (FailureClass::Io, "it closed the connection without an answer".to_owned())
 }
 
-/// An HTTP status other than success. The daemons' own errors are recognisable: olsrd's have no body, olsrd2's name it.
+/// An HTTP status other than success. The daemons' own errors are recognisable: olsrd's have no
+/// body, olsrd2's name it.
 fn refusal(
     protocol: Protocol,
     class: FailureClass,
@@ -103,8 +105,9 @@ pub(super) fn meaning(class: FailureClass, status: &str) -> String {
     }
 }
 
-/// Whether a body without announced length ends the way a complete one does: a JSON document closes, and text ends in
-/// an empty line after its last table, in the version line, or is an error.
+/// Whether a body without announced length ends the way a complete one does: a JSON document
+/// closes, and text ends in an empty line after its last table, in the version line, or is an
+/// error.
 fn looks_complete(protocol: Protocol, body: &[u8]) -> bool {
     let closed = body.trim_ascii_end().ends_with(b"}");
     match protocol {

@@ -18,7 +18,8 @@ pub(super) struct Second {
 }
 
 impl Second {
-    /// Reads the second daemon at `address` if there is one and adds its rows to `view`. Its failures are complaints.
+    /// Reads the second daemon at `address` if there is one and adds its rows to `view`. Its
+    /// failures are complaints.
     pub(super) async fn add(
         &mut self,
         view: &mut MeshView,
@@ -61,8 +62,8 @@ impl Second {
     }
 }
 
-/// Whether `other` shows addresses, and only of the family that `view` does not show. Else it is the same daemon reached by another
-/// address, or one that has nothing to say yet.
+/// Whether `other` shows addresses, and only of the family that `view` does not show. Else it is
+/// the same daemon reached by another address, or one that has nothing to say yet.
 fn is_other_family(view: &MeshView, other: &MeshView) -> bool {
     let (mine, others) = (families(view), families(other));
     matches!((mine, others), ([true, false], [false, true]) | ([false, true], [true, false]))
@@ -87,7 +88,8 @@ fn families(view: &MeshView) -> [bool; 2] {
     seen
 }
 
-/// Adds the rows of `other`, read `held_ms` before now, and makes every age that of the older reading.
+/// Adds the rows of `other`, read `held_ms` before now, and makes every age that of the older
+/// reading.
 fn merge(view: &mut MeshView, other: &MeshView, held_ms: u64) {
     view.own.extend_from_slice(&other.own);
     view.own_addresses.extend_from_slice(&other.own_addresses);

@@ -1,5 +1,6 @@
-//! Where a daemon may be found: the default ports on the loopback addresses, and which of a daemon's interfaces listens on a
-//! port that says nothing by its number. Asks nothing that can hurt a daemon or another program.
+//! Where a daemon may be found: the default ports on the loopback addresses, and which of a
+//! daemon's interfaces listens on a port that says nothing by its number. Asks nothing that can
+//! hurt a daemon or another program.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,8 +18,8 @@ use crate::view::Protocol;
 const IPV4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const IPV6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Order of detection: the richest interface of each daemon first. jsoninfo knows more than txtinfo; olsrd2's http has
-/// none of the hazards of its telnet.
+/// Order of detection: the richest interface of each daemon first. jsoninfo knows more than
+/// txtinfo; olsrd2's http has none of the hazards of its telnet.
 const ORDER: [Protocol; 4] =
     [Protocol::Jsoninfo, Protocol::Olsrd2Http, Protocol::Txtinfo, Protocol::Olsrd2Telnet];
 
@@ -62,7 +63,8 @@ pub(super) fn candidates(
         .collect()
 }
 
-/// The same interface on the other loopback address, where a second olsrd for the other address family would listen.
+/// The same interface on the other loopback address, where a second olsrd for the other address
+/// family would listen.
 pub(super) fn other_family(address: SocketAddr) -> Option<SocketAddr> {
     match address.ip() {
         IPV4 => Some(SocketAddr::new(IPV6, address.port())),
@@ -71,9 +73,9 @@ pub(super) fn other_family(address: SocketAddr) -> Option<SocketAddr> {
     }
 }
 
-/// Finds out who listens at `target.address` (its `protocol` is only used in failure texts): a small jsoninfo request over HTTP makes each
-/// of the four show itself. olsrd2's telnet takes it for an unknown command and waits for more; it is told `quit`, so that
-/// no session stays behind.
+/// Finds out who listens at `target.address` (its `protocol` is only used in failure texts): a
+/// small jsoninfo request over HTTP makes each of the four show itself. olsrd2's telnet takes it
+/// for an unknown command and waits for more; it is told `quit`, so that no session stays behind.
 pub(super) async fn identify(target: &Target) -> Result<Protocol, Failure> {
     let mut seen = Vec::with_capacity(IDENTIFY_BYTES_MAX);
     let found = timeout_at(target.deadline, ask(target, &mut seen)).await;
@@ -156,14 +158,16 @@ fn recognise(bytes: &[u8]) -> Recognised {
     recognise_text(answer.body)
 }
 
-/// Recognises a speaker by its text; each phrase is longer than what could be another program's by accident.
+/// Recognises a speaker by its text; each phrase is longer than what could be another program's by
+/// accident.
 fn recognise_text(bytes: &[u8]) -> Recognised {
     const PHRASES: [(&[u8], Protocol); 5] = [
         (b"Table: ", Protocol::Txtinfo),
         (b"error: ", Protocol::Txtinfo),
         (b"Error, unknown command", Protocol::Olsrd2Telnet),
         (b"Telnet service unavailable", Protocol::Olsrd2Telnet),
-        // Last: its one byte begins any JSON. The sample that follows says whether the tables are there.
+        // Last: its one byte begins any JSON. The sample that follows says whether the tables are
+        // there.
         (b"{", Protocol::Jsoninfo),
     ];
     let text = bytes.trim_ascii_start();

@@ -1,15 +1,19 @@
-//! Reads the routing daemon over the network: one [`Client::sample`] is one attempt and gives one [`MeshView`].
+//! Reads the routing daemon over the network: one [`Client::sample`] is one attempt and gives one
+//! [`MeshView`].
 //!
-//! Looks for a daemon on the loopback addresses, remembers which interface answered, and forgets it when it has been
-//! silent for a while. Never has two connections at a time, writes once per connection, and bounds every answer in size and
-//! time, because a routing daemon serves its sockets between two packets and must not wait for us. When to call again
-//! (period, back-off) is the caller's decision; once a second is the most a daemon's caches make sense of.
+//! Looks for a daemon on the loopback addresses, remembers which interface answered, and forgets it
+//! when it has been silent for a while. Never has two connections at a time, writes once per
+//! connection, and bounds every answer in size and time, because a routing daemon serves its
+//! sockets between two packets and must not wait for us. When to call again (period, back-off) is
+//! the caller's decision; once a second is the most a daemon's caches make sense of.
 //!
-//! **IPv4 and IPv6.** One olsrd routes one address family; both at once means two daemons on the same port of 127.0.0.1 and
-//! ::1. When detection finds olsrd on one of them, the other is tried too (once a minute), and if it
-//! shows the other family, its rows are added to the view. The view's daemon facts are those of the daemon found first
-//! (IPv4 before IPv6), ages are those of the older reading. When the second one falls silent its rows are held with
-//! growing age and given up after [`SECOND_FORGET`]. One olsrd2 routes both families, so there the second address is never merged.
+//! **IPv4 and IPv6.** One olsrd routes one address family; both at once means two daemons on the
+//! same port of 127.0.0.1 and ::1. When detection finds olsrd on one of them, the other is tried
+//! too (once a minute), and if it shows the other family, its rows are added to the view. The
+//! view's daemon facts are those of the daemon found first (IPv4 before IPv6), ages are those of
+//! the older reading. When the second one falls silent its rows are held with growing age and given
+//! up after [`SECOND_FORGET`]. One olsrd2 routes both families, so there the second address is
+//! never merged.
 
 mod answer;
 mod both;
@@ -31,20 +35,25 @@ use both::Second;
 use source::Source;
 use wire::Target;
 
-/// Time for one request including connecting. Connecting to a busy olsrd takes a second (its listen backlog is 1 and
-/// a lost SYN is repeated after 1 s); a complete answer of the largest mesh measured takes 50 ms.
+/// Time for one request including connecting. Connecting to a busy olsrd takes a second (its listen
+/// backlog is 1 and a lost SYN is repeated after 1 s); a complete answer of the largest mesh
+/// measured takes 50 ms.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 
-/// Largest answer by default. A mesh of 1,000 nodes with four interfaces each and 6,000 directed edges is about 5 MB of JSON.
+/// Largest answer by default. A mesh of 1,000 nodes with four interfaces each and 6,000 directed
+/// edges is about 5 MB of JSON.
 pub const ANSWER_BYTES_MAX_DEFAULT: usize = 16 * 1024 * 1024;
 
-/// Longest wait for one candidate during detection, so that one mute port does not use up the patience for the rest.
+/// Longest wait for one candidate during detection, so that one mute port does not use up the
+/// patience for the rest.
 const DETECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A daemon that has not answered for this long may have been replaced by another one: detection starts anew.
+/// A daemon that has not answered for this long may have been replaced by another one: detection
+/// starts anew.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
 
-/// Pause before the one repetition after a busy answer; olsrd looks at its sockets every 50 ms by default.
+/// Pause before the one repetition after a busy answer; olsrd looks at its sockets every 50 ms by
+/// default.
 const BUSY_RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// How long rows of the second family's daemon are held after it fell silent.
@@ -93,8 +102,8 @@ pub struct Options {
     pub choice: Choice,
     /// Where; `None` for the default ports on 127.0.0.1 and ::1.
     pub connect: Option<SocketAddr>,
-    /// Bound of one request including connecting. A sample makes one request, seldom two, and twice that after a busy
-    /// answer; detection gives each of its at most eight candidates a second.
+    /// Bound of one request including connecting. A sample makes one request, seldom two, and twice
+    /// that after a busy answer; detection gives each of its at most eight candidates a second.
     pub timeout: Duration,
     /// Largest answer accepted, in bytes.
     pub answer_bytes_max: usize,
@@ -153,11 +162,12 @@ impl Client {
 
     /// Reads the daemon once.
     ///
-    /// The future may be dropped at any point; the connection is closed then and the next call starts afresh.
+    /// The future may be dropped at any point; the connection is closed then and the next call
+    /// starts afresh.
     ///
     /// # Errors
-    /// Why there is no view, for a person and as a [`FailureClass`]. During detection the most telling failure stands for
-    /// all; its text lists what was tried.
+    /// Why there is no view, for a person and as a [`FailureClass`]. During detection the most
+    /// telling failure stands for all; its text lists what was tried.
     pub async fn sample(&mut self) -> Result<MeshView, Failure> {
         let result = self.read().await;
         wire::release(&mut self.buffer);

@@ -1,11 +1,13 @@
-//! The bytes we send: one short request that is complete in one segment. Refuses to ask for anything that is known to
-//! hang, crash or needlessly burden a daemon.
+//! The bytes we send: one short request that is complete in one segment. Refuses to ask for
+//! anything that is known to hang, crash or needlessly burden a daemon.
 //!
-//! olsrd reads its request once, 20 ms after the connection at the latest, into a buffer of 1024 bytes: a request that
-//! arrives in pieces is misread, a longer one is answered with a reset at the end. olsrd2's telnet interface loops for
-//! ever on a line without its newline and leaks a session when it is left without `quit`. So each request is one buffer
-//! for one write, below [`REQUEST_BYTES_MAX`], and a telnet line always ends in `/quit` and a newline.
-//! `/all`, `/sgw`, `/olsrd.conf` and `layer2info` are never asked for: unneeded, heavy, or known to kill old daemons.
+//! olsrd reads its request once, 20 ms after the connection at the latest, into a buffer of 1024
+//! bytes: a request that arrives in pieces is misread, a longer one is answered with a reset at the
+//! end. olsrd2's telnet interface loops for ever on a line without its newline and leaks a session
+//! when it is left without `quit`. So each request is one buffer for one write, below
+//! [`REQUEST_BYTES_MAX`], and a telnet line always ends in `/quit` and a newline. `/all`, `/sgw`,
+//! `/olsrd.conf` and `layer2info` are never asked for: unneeded, heavy, or known to kill old
+//! daemons.
 
 use std::time::Duration;
 
@@ -14,8 +16,9 @@ use crate::view::Protocol;
 /// olsrd reads one segment into a buffer of 1024 bytes and wants room for the end mark.
 pub(super) const REQUEST_BYTES_MAX: usize = 1023;
 
-/// Time after which a large mesh's slow tables are read again. Reports of daemons that crash on small routers name
-/// frequent dumps of large tables; five seconds is also the default interval at which the topology itself is announced.
+/// Time after which a large mesh's slow tables are read again. Reports of daemons that crash on
+/// small routers name frequent dumps of large tables; five seconds is also the default interval at
+/// which the topology itself is announced.
 pub(super) const LARGE_MESH_PERIOD: Duration = Duration::from_secs(5);
 
 /// Number of nodes above which routes and topology are read each [`LARGE_MESH_PERIOD`] only.
@@ -55,7 +58,8 @@ pub(super) fn bytes(protocol: Protocol, ask: Ask) -> Vec<u8> {
     request.into_bytes()
 }
 
-/// HTTP/1.0 without any header: nothing is optional here for either daemon, and less is less to misread.
+/// HTTP/1.0 without any header: nothing is optional here for either daemon, and less is less to
+/// misread.
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.0\r\n\r\n")
 }
@@ -76,7 +80,8 @@ fn txtinfo_path(ask: Ask) -> &'static str {
     }
 }
 
-/// olsrd2's commands. `systeminfo jsonraw time` is in each of them because its uptime is the only sign of a restart.
+/// olsrd2's commands. `systeminfo jsonraw time` is in each of them because its uptime is the only
+/// sign of a restart.
 fn commands(ask: Ask) -> &'static [&'static str] {
     match ask {
         Ask::Everything => &[

@@ -1,5 +1,5 @@
-//! One daemon interface over many samples: what to ask this time, what is still known from before, and whether the daemon
-//! restarted in between.
+//! One daemon interface over many samples: what to ask this time, what is still known from before,
+//! and whether the daemon restarted in between.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,7 +21,8 @@ use crate::v1::{self, Findings};
 use crate::v2;
 use crate::view::{DaemonKind, MeshView, Part, Protocol};
 
-/// Uptime below which a smaller one than before may be olsrd's 32-bit milliseconds wrapping around after 49.7 days.
+/// Uptime below which a smaller one than before may be olsrd's 32-bit milliseconds wrapping around
+/// after 49.7 days.
 const WRAP_MS: u64 = 600_000;
 
 /// One interface of one daemon.
@@ -122,7 +123,8 @@ impl Source {
         if let Some(path) = &options.names_file {
             read_names(path, &mut builder);
         }
-        // Only a reading of everything carries the routes. A small mesh is read whole each time, so nothing is kept.
+        // Only a reading of everything carries the routes. A small mesh is read whole each time, so
+        // nothing is kept.
         let is_whole = builder.has(Part::Routes);
         if is_whole {
             self.whole = self.large.then(|| Kept::new(builder.clone()));
@@ -157,7 +159,8 @@ impl Source {
         Ok(builder)
     }
 
-    /// Remembers which run answered; when it is another one than before, forgets what was known of that.
+    /// Remembers which run answered; when it is another one than before, forgets what was known of
+    /// that.
     fn note_run(&mut self, builder: &Builder) -> bool {
         let run = Run::of(builder);
         let restarted = self.last.is_some_and(|last| last.ended_before(run));
@@ -179,7 +182,8 @@ impl Source {
         if !self.basic {
             match self.ask(Ask::Everything, reading, buffer).await {
                 Ok(builder) => {
-                    // Over telnet a missing command costs only its own answer; without the graph the edge table serves.
+                    // Over telnet a missing command costs only its own answer; without the graph
+                    // the edge table serves.
                     self.basic = olsrd2 && !builder.has(Part::Topology);
                     return Ok(builder);
                 }
@@ -192,8 +196,8 @@ impl Source {
         Ok(builder)
     }
 
-    /// Reads version and configuration. Without them the view is poorer but stands; what the daemon does not have is not
-    /// asked for again in this run.
+    /// Reads version and configuration. Without them the view is poorer but stands; what the daemon
+    /// does not have is not asked for again in this run.
     async fn read_startup(&mut self, reading: &Reading<'_>, buffer: &mut Vec<u8>) {
         match self.ask(Ask::Startup, reading, buffer).await {
             Ok(parts) => self.startup = Some(Kept::new(parts)),
@@ -279,8 +283,8 @@ struct Reading<'a> {
 /// Largest hosts file believed: ten thousand names of the usual length.
 const NAMES_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads the hosts file of the nameservice plugin. It lies in memory (`/var/run`), so reading it does not wait for a disk; when
-/// it is missing the view has no names and a complaint.
+/// Reads the hosts file of the nameservice plugin. It lies in memory (`/var/run`), so reading it
+/// does not wait for a disk; when it is missing the view has no names and a complaint.
 fn read_names(path: &Path, builder: &mut Builder) {
     let mut file = Vec::new();
     let read = File::open(path).and_then(|open| open.take(NAMES_BYTES_MAX).read_to_end(&mut file));

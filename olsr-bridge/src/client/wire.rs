@@ -1,5 +1,5 @@
-//! One exchange with a daemon: connect, one write, read to the end, all before one deadline and below one size.
-//! Decides nothing about content and never writes twice.
+//! One exchange with a daemon: connect, one write, read to the end, all before one deadline and
+//! below one size. Decides nothing about content and never writes twice.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -16,8 +16,9 @@ use crate::view::Protocol;
 /// How many bytes are asked of the kernel at once; the daemons' send buffers hold a few of these.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Capacity of the read buffer that is kept between samples: enough for the runtime tables of an 80-node mesh, so that a
-/// usual sample allocates nothing, and little against the memory budget of the whole agent.
+/// Capacity of the read buffer that is kept between samples: enough for the runtime tables of an
+/// 80-node mesh, so that a usual sample allocates nothing, and little against the memory budget of
+/// the whole agent.
 const BUFFER_BYTES_KEPT: usize = 384 * 1024;
 
 /// Whom to ask, and the bounds of the exchange.
@@ -64,8 +65,8 @@ pub(super) fn name(protocol: Protocol) -> &'static str {
 
 /// Sends `request` and reads the answer into `buffer`; returns its body.
 ///
-/// Dropping the future closes the connection. Since the request is written in one piece right after connecting, this
-/// never leaves part of a line behind.
+/// Dropping the future closes the connection. Since the request is written in one piece right after
+/// connecting, this never leaves part of a line behind.
 ///
 /// # Errors
 /// Any [`FailureClass`]; the text names operation, object and remedy.
@@ -98,16 +99,18 @@ pub(super) fn release(buffer: &mut Vec<u8>) {
 /// Reads until the announced length, the end or a reset (`true`).
 async fn read(target: &Target, request: &[u8], buffer: &mut Vec<u8>) -> Result<bool, Failure> {
     let mut stream = connect(target).await?;
-    // A fresh connection's send buffer takes any request whole; a second write would break the rule of one segment.
+    // A fresh connection's send buffer takes any request whole; a second write would break the rule
+    // of one segment.
     let written = stream.write(request).await.map_err(|error| target.io(&error))?;
     if written != request.len() {
         return Err(target.failure(FailureClass::Io, "the system took only part of the request"));
     }
     let mut wanted: Option<usize> = None;
     loop {
-        let room = wanted.unwrap_or(usize::MAX).min(target.answer_bytes_max + 1) - buffer.len();
-        if buffer.capacity() - buffer.len() < room.min(READ_BYTES) {
-            buffer.reserve(room.min(READ_BYTES));
+        if buffer.capacity() == buffer.len() {
+            // Doubles, but never takes memory for more than will be read.
+            let room = wanted.unwrap_or(target.answer_bytes_max + 1) - buffer.len();
+            buffer.reserve_exact(room.min(buffer.len().max(READ_BYTES)));
         }
         match stream.read_buf(buffer).await {
             Ok(0) => return Ok(false),

@@ -1,9 +1,10 @@
 //! olsrd2's raw metrics as expected transmissions.
 //!
-//! `ff_dat_metric` sends each direction of a link as `2^31 / (bit rate x success)`, the inverse of what gets through in bit/s.
-//! Without a known bit rate it assumes 1024 bit/s, so a perfect link reads 2 105 088 (2 097 152 rounded to what its 12-bit
-//! code can carry) and the number says loss only. The sum that olsrd2 itself minimises counts one direction; a packet
-//! that is acknowledged needs both.
+//! `ff_dat_metric` sends each direction of a link as `2^31 / (bit rate x success)`, the inverse of
+//! what gets through in bit/s. Without a known bit rate it assumes 1024 bit/s, so a perfect link
+//! reads 2 105 088 (2 097 152 rounded to what its 12-bit code can carry) and the number says loss
+//! only. The sum that olsrd2 itself minimises counts one direction; a packet that is acknowledged
+//! needs both.
 //!
 //! | every raw metric of the path | `C` |
 //! | --- | --- |
@@ -11,10 +12,11 @@
 //! | below: bit rates known | sum of `max(out, in) x B / 2^31`, `B` the reference rate in bit/s |
 //! | some of each | not meaningful: the two have no common scale; a complaint says so |
 //!
-//! The links of a path are found by following each route's last hop back to this node through the graph, which alone
-//! knows both directions beyond the first hop. Where the graph does not know `in`, `out` counts alone; where the walk fails, the route's
-//! own sum counts as it is. A network behind a node costs what the node costs and the little that its announcement adds.
-//! A metric of another name has an unknown scale: not meaningful.
+//! The links of a path are found by following each route's last hop back to this node through the
+//! graph, which alone knows both directions beyond the first hop. Where the graph does not know
+//! `in`, `out` counts alone; where the walk fails, the route's own sum counts as it is. A network
+//! behind a node costs what the node costs and the little that its announcement adds. A metric of
+//! another name has an unknown scale: not meaningful.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,7 +46,8 @@ const MIXED: &str = "a path joins links with and without known bit rate, so its 
                      a bit rate for all interfaces or for none";
 const UNKNOWN_METRIC: &str = "the scale of this metric is not known, so costs are not meaningful";
 
-/// Fills the costs of all links, edges and routes in `parts` and tells how this daemon measures links.
+/// Fills the costs of all links, edges and routes in `parts` and tells how this daemon measures
+/// links.
 pub(crate) fn apply(parts: &mut Parts, options: &CostOptions) -> LinkMetric {
     match &parts.metric_name {
         Some(name) if name == METRIC_NAME => {}
@@ -97,7 +100,8 @@ fn metric(parts: &Parts) -> LinkMetric {
     if raws.all(|raw| raw >= RATELESS_RAW_MIN) { LinkMetric::Loss } else { LinkMetric::Airtime }
 }
 
-/// A lost or pending link keeps finite metrics, and a usable one may carry the largest: only the status decides.
+/// A lost or pending link keeps finite metrics, and a usable one may carry the largest: only the
+/// status decides.
 fn own_link(link: &Link, options: &CostOptions) -> Option<u32> {
     match link.status {
         LinkStatus::Symmetric | LinkStatus::Unknown => {
@@ -107,8 +111,8 @@ fn own_link(link: &Link, options: &CostOptions) -> Option<u32> {
     }
 }
 
-/// Shares received in both directions, as far as the metric tells: without bit rate it is their inverse. A share that
-/// the parser took from the daemon's packet counters stands.
+/// Shares received in both directions, as far as the metric tells: without bit rate it is their
+/// inverse. A share that the parser took from the daemon's packet counters stands.
 fn qualities(link: &Link) -> (Option<f32>, Option<f32>) {
     let share = |raw: Option<u32>| {
         let raw = raw.filter(|raw| *raw >= RATELESS_RAW_MIN)?;
@@ -168,8 +172,8 @@ impl Sum {
         self
     }
 
-    /// Adds what comes on top of the links, raw: the metric of an announced network. It is no radio link and does not
-    /// tell whether rates are known.
+    /// Adds what comes on top of the links, raw: the metric of an announced network. It is no radio
+    /// link and does not tell whether rates are known.
     fn plus_raw(mut self, raw: f64) -> Sum {
         self.product += raw / PERFECT_RAW;
         self.worse_raw += raw;
@@ -189,7 +193,8 @@ impl Sum {
     }
 }
 
-/// As [`super::path`], without its plausibility check: fast radios legitimately cost less than 0.01 per hop.
+/// As [`super::path`], without its plausibility check: fast radios legitimately cost less than 0.01
+/// per hop.
 fn cost(transmissions: f64, hops: u32, options: &CostOptions) -> NetworkCost {
     if transmissions > f64::from(COST_MAX / HOP) {
         return NetworkCost::Unreachable;
@@ -251,8 +256,8 @@ impl Paths<'_> {
         paths
     }
 
-    /// Fills the sums of `node` and of every node on the way to it. Each node is walked once; a circle of last hops ends
-    /// at the first node met again and fails.
+    /// Fills the sums of `node` and of every node on the way to it. Each node is walked once; a
+    /// circle of last hops ends at the first node met again and fails.
     fn walk(&mut self, node: IpAddr) {
         let mut way = Vec::new();
         let mut at = node;
@@ -292,8 +297,8 @@ impl Paths<'_> {
         self.forward(raw, hops, options)
     }
 
-    /// The cost by the daemon's own sum. It does not tell how many links it is of (an announced distance counts as hops),
-    /// so the links elsewhere in the mesh tell how to read it.
+    /// The cost by the daemon's own sum. It does not tell how many links it is of (an announced
+    /// distance counts as hops), so the links elsewhere in the mesh tell how to read it.
     fn forward(&self, raw: u32, hops: u32, options: &CostOptions) -> NetworkCost {
         let rateless = raw >= RATELESS_RAW_MIN;
         if self.rated && rateless {
@@ -328,7 +333,8 @@ mod tests {
 
     use super::*;
 
-    /// Shares received in both directions, down to the worst that `ff_dat_metric` reports (an eighth).
+    /// Shares received in both directions, down to the worst that `ff_dat_metric` reports (an
+    /// eighth).
     fn hop(forward: f64, back: f64) -> Hop {
         let raw = |share: f64| Some((PERFECT_RAW / share).round() as u32);
         Hop::new(raw(forward), raw(back)).unwrap()

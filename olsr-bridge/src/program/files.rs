@@ -22,8 +22,8 @@ pub struct Reading {
     pub problems: Vec<Failure>,
 }
 
-/// One view of everything in the files named on the command line, with or without HTTP headers. A file that gives nothing
-/// is a problem of its own; only when none gives anything is there no view.
+/// One view of everything in the files named on the command line, with or without HTTP headers. A
+/// file that gives nothing is a problem of its own; only when none gives anything is there no view.
 pub fn view(args: &Args) -> Result<Reading, Failure> {
     let limit = args.options.answer_bytes_max;
     let mut answers = Vec::new();
@@ -79,8 +79,8 @@ pub fn view(args: &Args) -> Result<Reading, Failure> {
 
 const NO_ANSWER: &str = "it holds no table of an OLSR daemon";
 
-/// Reads one answer. Those of olsrd2 are only collected: one may say something about rows of another, so they are read as
-/// one text.
+/// Reads one answer. Those of olsrd2 are only collected: one may say something about rows of
+/// another, so they are read as one text.
 fn parse(protocol: Protocol, body: &[u8], builder: &mut Builder, olsrd2: &mut Vec<u8>) -> Findings {
     match protocol {
         Protocol::Jsoninfo => v1::jsoninfo::parse(body, builder),

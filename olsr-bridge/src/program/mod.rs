@@ -20,7 +20,8 @@ use args::{Args, Command};
 
 /// Exit code for arguments that are not understood.
 const EXIT_USAGE: u8 = 2;
-/// Exit code for a daemon or file that cannot be reached, is too slow, too busy or does not let us in.
+/// Exit code for a daemon or file that cannot be reached, is too slow, too busy or does not let us
+/// in.
 const EXIT_UNREACHABLE: u8 = 3;
 /// Exit code for an answer that cannot be understood.
 const EXIT_NOT_UNDERSTOOD: u8 = 4;

@@ -85,7 +85,8 @@ impl Table {
     }
 }
 
-/// `text` in at most `width` characters, its middle replaced: both ends of an address tell more than its middle.
+/// `text` in at most `width` characters, its middle replaced: both ends of an address tell more
+/// than its middle.
 fn cut(text: &str, width: usize) -> String {
     let count = text.chars().count();
     if count <= width {

@@ -262,7 +262,8 @@ fn wrapped(start: &str, items: &[String]) -> String {
     fill(start, items, ", ")
 }
 
-/// `items` behind `start`, broken into lines of at most [`WIDTH`] between two items; further lines are indented.
+/// `items` behind `start`, broken into lines of at most [`WIDTH`] between two items; further lines
+/// are indented.
 fn fill(start: &str, items: &[String], separator: &str) -> String {
     let mut text = start.to_owned();
     let mut column = start.chars().count();

@@ -1,15 +1,18 @@
-//! Reads what olsrd2 (OONF) prints: any number of answers one after the other, without a separator, in any order.
+//! Reads what olsrd2 (OONF) prints: any number of answers one after the other, without a separator,
+//! in any order.
 //!
-//! Understands the `json` and `jsonraw` forms of `nhdpinfo` (link, neighbor, interface), `olsrv2info` (originator,
-//! route, edge, attached_network, lan), `systeminfo` (version, time), `layer2info` (neighbor) and `netjsoninfo graph`.
-//! Error lines in place of an answer and tables it does not know do not touch the rest. It does not believe timers of
-//! anything that is not symmetric: olsrd2 prints leftovers there.
+//! Understands the `json` and `jsonraw` forms of `nhdpinfo` (link, neighbor, interface),
+//! `olsrv2info` (originator, route, edge, attached_network, lan), `systeminfo` (version, time),
+//! `layer2info` (neighbor) and `netjsoninfo graph`. Error lines in place of an answer and tables it
+//! does not know do not touch the rest. It does not believe timers of anything that is not
+//! symmetric: olsrd2 prints leftovers there.
 //!
-//! **Identity.** A node is its originator, one per address family. Where it has no routable address of a family, its
-//! originator is link-local (fe80::/10, 169.254.0.0/16); such a node is in the view, marked as link-local.
+//! **Identity.** A node is its originator, one per address family. Where it has no routable address
+//! of a family, its originator is link-local (fe80::/10, 169.254.0.0/16); such a node is in the
+//! view, marked as link-local.
 //!
-//! **Domains.** olsrd2 can route several domains, each with a metric of its own. A view is of one: the first that a table
-//! names; rows of others are counted as left out.
+//! **Domains.** olsrd2 can route several domains, each with a metric of its own. A view is of one:
+//! the first that a table names; rows of others are counted as left out.
 
 mod graph;
 mod rows;
@@ -22,7 +25,8 @@ use crate::json::Reader;
 use crate::view::Part;
 use rows::Rows;
 
-/// Reads everything in `input` into `builder`. A part counts as read when its table came with its end.
+/// Reads everything in `input` into `builder`. A part counts as read when its table came with its
+/// end.
 pub fn parse(input: &[u8], builder: &mut Builder) {
     let mut reader = Reader::new(input);
     let mut rows = Rows::default();

@@ -45,7 +45,8 @@ pub(super) struct Domain<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Whether a row of `part` belongs to the domain of the view. The first row seen decides which that is.
+    /// Whether a row of `part` belongs to the domain of the view. The first row seen decides which
+    /// that is.
     pub(super) fn admits(&mut self, part: Part, domain: Domain<'a>, builder: &mut Builder) -> bool {
         if let Some(id) = domain.id
             && *self.domain.get_or_insert(id) != id
@@ -129,7 +130,8 @@ fn flooding(links: &[LinkRow<'_>]) -> BTreeMap<IpAddr, (bool, bool)> {
     nodes
 }
 
-/// A neighbour's interface address is a further address of it. A link-local one names nobody outside its link.
+/// A neighbour's interface address is a further address of it. A link-local one names nobody
+/// outside its link.
 fn alias(link: &Link) -> Option<Alias> {
     let node = link.neighbor?;
     let usable = link.status == LinkStatus::Symmetric
@@ -138,8 +140,8 @@ fn alias(link: &Link) -> Option<Alias> {
     usable.then_some(Alias { node, address: link.remote })
 }
 
-/// A duration in seconds as milliseconds. The `json` form prints durations below a second as `859m`, with or without
-/// quotes.
+/// A duration in seconds as milliseconds. The `json` form prints durations below a second as
+/// `859m`, with or without quotes.
 pub(super) fn millis(value: Scalar<'_>) -> Option<u32> {
     if let Some(seconds) = value.number() {
         let in_range = (0.0..=f64::from(u32::MAX) / 1000.0).contains(&seconds);

@@ -12,7 +12,8 @@ use crate::view::{Edge, Link, LinkStatus, Neighbor, NetworkCost, Part, Prefix, R
 /// Path metric that says unreachable (RFC 7181 has no such value; olsrd2 prints all ones).
 const PATH_RAW_INFINITE: i64 = 0xffff_ffff;
 
-/// Reads a table: calls `row` inside each object of the array that stands here, and marks `part` as read at its end.
+/// Reads a table: calls `row` inside each object of the array that stands here, and marks `part` as
+/// read at its end.
 fn table<'a>(
     reader: &mut Reader<'a>,
     builder: &mut Builder,
@@ -218,8 +219,8 @@ fn neighbor_field(key: &[u8]) -> Option<NeighborField> {
     })
 }
 
-/// `nhdpinfo neighbor` and `layer2info neighbor`, which have the same name and different rows: one per neighbour node and
-/// domain, or one per MAC address.
+/// `nhdpinfo neighbor` and `layer2info neighbor`, which have the same name and different rows: one
+/// per neighbour node and domain, or one per MAC address.
 pub(super) fn neighbors<'a>(reader: &mut Reader<'a>, rows: &mut Rows<'a>, builder: &mut Builder) {
     let mut shape = Shape::new(neighbor_field);
     let mut of_nhdp = true;

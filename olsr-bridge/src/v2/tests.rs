@@ -172,7 +172,8 @@ fn a_network_costs_what_its_announcer_costs() {
 
 #[test]
 fn a_network_behind_an_unreachable_identity_costs_the_daemons_sum() {
-    // The announcer's IPv6 originator is link-local: there is a route to its network, but none to itself.
+    // The announcer's IPv6 originator is link-local: there is a route to its network, but none to
+    // itself.
     let networks = r#"{"attached_network": [{"node":"fe80::5","attached_net":"2001:db8:e::/48","domain":"0"}]}"#;
     let routes = route("2001:db8:e::/48", "fe80::5", PERFECT * 3 + 1, 4);
     let edges = [edge("10.77.0.1", "10.77.0.2", PERFECT, PERFECT)];

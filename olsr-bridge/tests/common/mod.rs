@@ -1,4 +1,5 @@
-//! Stand-ins for routing daemons on loopback: real sockets, one thread each, with a record of what clients sent.
+//! Stand-ins for routing daemons on loopback: real sockets, one thread each, with a record of what
+//! clients sent.
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "a stand-in that fails shall fail its test")]
@@ -10,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Longest that a stand-in waits for anything; far above what a slow machine needs, so that a hung test ends.
+/// Longest that a stand-in waits for anything; far above what a slow machine needs, so that a hung
+/// test ends.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What one connection brought.
@@ -33,7 +35,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Serves one connection after the other: reads once, calls `answer` with the request and the number of the visit (from 0), and closes.
+    /// Serves one connection after the other: reads once, calls `answer` with the request and the
+    /// number of the visit (from 0), and closes.
     pub fn start(answer: impl Fn(&[u8], usize, &mut TcpStream) + Send + 'static) -> Daemon {
         Daemon::start_on(IpAddr::V4(Ipv4Addr::LOCALHOST), answer)
     }
@@ -46,7 +49,8 @@ impl Daemon {
         Daemon::start_watching(ip, Duration::from_millis(5), answer)
     }
 
-    /// As [`Daemon::start_on`]; `patience` is how long a second connection is waited for before an answer.
+    /// As [`Daemon::start_on`]; `patience` is how long a second connection is waited for before an
+    /// answer.
     pub fn start_watching(
         ip: IpAddr,
         patience: Duration,
@@ -64,7 +68,8 @@ impl Daemon {
                 let Some(stream) = waiting.take().or_else(|| accept(&listener)) else { continue };
                 let number = record.lock().unwrap().len();
                 let (mut visit, mut stream) = read_once(stream);
-                // Whoever connects before this answer is given opened a second connection beside the first.
+                // Whoever connects before this answer is given opened a second connection beside
+                // the first.
                 thread::sleep(patience);
                 waiting = accept_now(&listener);
                 visit.overlapped = waiting.is_some();
@@ -129,8 +134,9 @@ fn accept_now(listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-/// Reads like olsrd: the request is what one read brings within its patience. Ours is longer than olsrd's 20 ms, because a
-/// loaded test machine may need that to schedule the client; that nothing more follows is checked separately.
+/// Reads like olsrd: the request is what one read brings within its patience. Ours is longer than
+/// olsrd's 20 ms, because a loaded test machine may need that to schedule the client; that nothing
+/// more follows is checked separately.
 fn read_once(mut stream: TcpStream) -> (Visit, TcpStream) {
     stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -159,7 +165,8 @@ pub fn olsrd2_http(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The two parts of a whole olsrd answer: a mesh with one neighbour, as pid `pid` up for `uptime_ms` says it.
+/// The two parts of a whole olsrd answer: a mesh with one neighbour, as pid `pid` up for
+/// `uptime_ms` says it.
 pub fn olsrd_json(pid: u32, uptime_ms: u64) -> String {
     format!(
         "{{\"pid\": {pid},\"systemTime\": 1795210139,\"timeSinceStartup\": {uptime_ms},\
