@@ -1,6 +1,6 @@
 //! `outrider run`: the agent itself, in the foreground.
 
-use super::command::{Arguments, Command};
+use super::command::{Arguments, CONFIG, Command};
 use super::config::source;
 use super::exit::{Exit, Failure, Outcome};
 use super::terminal::Terminal;
@@ -15,7 +15,7 @@ pub(super) const COMMAND: Command = Command {
          again; SIGTERM and SIGINT end it. Logs to standard error; tells systemd when it is ready.",
     ],
     operands: &[],
-    options: &[],
+    options: &[CONFIG],
     examples: &[
         ("outrider run", "run with /etc/outrider/outrider.toml, or with defaults"),
         ("outrider run --config convoy.toml", "run with another configuration"),
