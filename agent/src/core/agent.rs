@@ -695,3 +695,6 @@ fn describe(change: &Change) -> (Severity, &'static str, String) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;
