@@ -9,7 +9,7 @@ use outrider::core::sample::Metric;
 
 /// Series in the profile.
 #[allow(dead_code, reason = "not every program that shares this module states it")]
-pub const SERIES: usize = 118;
+pub const SERIES: usize = 110;
 
 /// How one value behaves over time. All amounts are in the metric's base unit and per second.
 enum Signal {

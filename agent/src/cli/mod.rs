@@ -8,6 +8,7 @@ pub mod client;
 pub mod command;
 pub mod completion;
 mod config;
+mod decode;
 pub mod exit;
 pub mod help;
 pub mod man;
@@ -34,6 +35,7 @@ pub static COMMANDS: &[Command] = &[
     status::COMMAND,
     mesh::COMMAND,
     check::COMMAND,
+    decode::COMMAND,
     config::DEFAULT,
     config::CHECK,
     config::DOC,

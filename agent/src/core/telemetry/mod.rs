@@ -5,6 +5,7 @@
 
 pub mod batch;
 mod bits;
+pub mod decoder;
 pub mod dictionary;
 pub mod document;
 pub mod frame;
