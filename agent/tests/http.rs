@@ -238,6 +238,24 @@ fn the_control_socket_takes_commands_and_shows_the_same() {
     assert!(!path.exists(), "the file goes with the socket");
 }
 
+#[test]
+fn the_page_is_small_and_names_nothing_outside() {
+    let server = serve(Limits::default());
+    let mut bytes = 0;
+    for path in ["/", "/style.css", "/page.js"] {
+        let answer = get(server.tcp, path);
+        let content = body(&answer);
+        bytes += content.len();
+        for (at, _) in content.match_indices("//") {
+            let outside = content[..at].ends_with(':');
+            let name_space = content[at..].starts_with("//www.w3.org/2000/svg");
+            assert!(!outside || name_space, "{path} names {}", &content[at - 6..at + 30]);
+        }
+        assert!(!content.contains("innerHTML") && !content.contains("eval("), "{path}");
+    }
+    assert!(bytes < 60_000, "{bytes} bytes");
+}
+
 fn in_runtime<T>(task: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(task)
 }

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
 
 use outrider::core::state::Severity;
 use outrider::shell::http::Limits;
@@ -229,4 +231,71 @@ fn hostile_names_are_only_text() {
     assert_eq!(browser.text("document.querySelector('h1').textContent"), svg);
     browser.wait_for(NO_SIDEWAYS);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// A routing daemon that answers every request with one captured answer of olsrd; ends with the test process.
+fn captured_daemon() -> SocketAddr {
+    const ANSWER: &[u8] =
+        include_bytes!("../../olsr-bridge/fixtures/olsrd/diamond5/a/jsoninfo-all.http");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(ANSWER);
+        }
+    });
+    address
+}
+
+/// The real program. Killed when dropped.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_real_program_shows_its_mesh_and_its_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("outrider.toml");
+    let text = format!(
+        "[vehicle]\nname = \"veh-a\"\n[mesh]\ndaemon = \"jsoninfo\"\nconnect = \"{}\"\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n[control]\npath = \"{}\"\n",
+        captured_daemon(),
+        folder.path().join("control.sock").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut program = Program(
+        Command::new(env!("CARGO_BIN_EXE_outrider"))
+            .arg("run")
+            .env("OUTRIDER_CONFIG", &config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
+    let mut log = BufReader::new(program.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let page = log
+        .find_map(|line| Some(line[line.find("http://")?..].split('/').nth(2)?.to_owned()))
+        .expect("the program says where its page is");
+    // Whatever it says from now on must not fill the pipe.
+    std::thread::spawn(move || log.for_each(drop));
+
+    let browser = Browser::open(DESKTOP.0, DESKTOP.1);
+    browser.load(&format!("http://{page}/"));
+    browser.wait_for("document.querySelector('h1').textContent === 'veh-a'");
+    browser.wait_for("document.querySelectorAll('#graph .node').length === 5");
+    browser.wait_for("document.querySelectorAll('#graph .edge').length >= 5");
+    browser.wait_for("document.querySelector('#gauges').innerText.includes('Memory')");
+    browser
+        .wait_for("document.querySelector('.mqtt').innerText.includes('No broker is configured')");
+    browser.wait_for("document.querySelector('#live').textContent === 'live'");
+    drop(program);
+    browser.wait_for("document.body.dataset.state === 'lost'");
+    browser.wait_for("document.querySelectorAll('#graph .node').length === 5");
 }

@@ -87,7 +87,7 @@ pub fn render(state: &State, format: Format) -> String {
         text: String::with_capacity(TEXT_BYTES_EXPECTED),
         format,
         family: None,
-        name: String::new(),
+        begin: String::new(),
     };
     catalog::mesh::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
     catalog::agent::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
@@ -124,8 +124,8 @@ struct Page {
     text: String,
     format: Format,
     family: Option<&'static Metric>,
-    /// Name of a sample of the family that is being written.
-    name: String,
+    /// How each sample of the family that is being written begins: the name, up to the first label's value.
+    begin: String,
 }
 
 impl Page {
@@ -138,27 +138,30 @@ impl Page {
             self.family = Some(metric);
             self.head(metric);
         }
-        self.text.push_str(&self.name);
-        for (index, (name, value)) in metric.labels.iter().zip(labels).enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            self.text.push_str(name);
-            self.text.push_str("=\"");
+        self.text.push_str(&self.begin);
+        for (index, value) in labels.iter().enumerate() {
+            if index > 0 {
+                for piece in ["\",", metric.labels[index], "=\""] {
+                    self.text.push_str(piece);
+                }
+            }
             escape(&mut self.text, value, true);
-            self.text.push('"');
         }
-        if !metric.labels.is_empty() {
-            self.text.push('}');
-        }
-        self.text.push(' ');
+        self.text.push_str(if labels.is_empty() { " " } else { "\"} " });
         number(&mut self.text, value);
         self.text.push('\n');
     }
 
     fn head(&mut self, metric: &'static Metric) {
         let (family, suffix, kind) = naming(metric, self.format);
-        self.name.clear();
-        self.name.push_str(family);
-        self.name.push_str(suffix);
+        self.begin.clear();
+        self.begin.push_str(family);
+        self.begin.push_str(suffix);
+        if let Some(first) = metric.labels.first() {
+            for piece in ["{", first, "=\""] {
+                self.begin.push_str(piece);
+            }
+        }
         let text = &mut self.text;
         for piece in ["# HELP ", family, " "] {
             text.push_str(piece);
@@ -216,16 +219,30 @@ fn escape(text: &mut String, raw: &str, quotation_mark: bool) {
     }
 }
 
-/// Largest magnitude at which every whole number is exact in a 64-bit float.
-const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+/// Whole numbers below this are exact in a 64-bit float and have at most 15 digits.
+const WHOLE_MAX: f64 = 1e15;
 
-/// Whole numbers without fraction, which is most of them and several times cheaper; anything else in the shortest form
-/// that reads back as the same number.
+/// Whole numbers, which is most of them, digit by digit: a tenth of the work of the general way. Anything else in the
+/// shortest form that reads back as the same number.
 fn number(text: &mut String, value: f64) {
-    let written = if value.fract() == 0.0 && value.abs() <= WHOLE_MAX {
-        write!(text, "{}", value as i64)
-    } else {
-        write!(text, "{value}")
-    };
-    written.expect("writing to a string cannot fail");
+    if value.fract() != 0.0 || value.abs() >= WHOLE_MAX {
+        write!(text, "{value}").expect("writing to a string cannot fail");
+        return;
+    }
+    if value < 0.0 {
+        text.push('-');
+    }
+    let mut left = value.abs() as u64;
+    let mut digits = [0; 15];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        // A remainder by ten is one digit.
+        digits[first] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    text.push_str(std::str::from_utf8(&digits[first..]).expect("digits are ASCII"));
 }

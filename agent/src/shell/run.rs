@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -146,6 +147,8 @@ impl<'a> Shell<'a> {
                 })
                 .ok()
         });
+        // As bound, since port 0 becomes any free one.
+        let listening = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let server = http::serve(tcp, control, http::Limits::default());
         let broker = broker(&agent);
         let mut shell = Shell {
@@ -165,16 +168,16 @@ impl<'a> Shell<'a> {
             terminate,
             interrupt,
         };
-        shell.greet(trouble);
+        shell.greet(listening, trouble);
         Ok(shell)
     }
 
     /// Says in the log where to look, and what does not work.
-    fn greet(&mut self, trouble: Vec<(&'static str, String)>) {
+    fn greet(&mut self, listening: Option<SocketAddr>, trouble: Vec<(&'static str, String)>) {
         let config = self.agent.config();
-        let listen = match (config.http.listen, self.listen_again) {
-            (Some(listen), None) => format!("status page on http://{listen}/"),
-            (Some(_), Some(_)) | (None, _) => "no status page".to_owned(),
+        let listen = match listening {
+            Some(address) => format!("status page on http://{address}/"),
+            None => "no status page".to_owned(),
         };
         let mqtt = mqtt::Settings::from_config(&config.mqtt).map(|settings| settings.broker());
         tracing::info!(

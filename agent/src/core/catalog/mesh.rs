@@ -5,6 +5,7 @@
 //! about freshness; that is [`crate::core::links`].
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use olsr_bridge::failure::FailureClass;
 use olsr_bridge::view::{DaemonKind, Link, LinkMetric, MeshView, Part, Protocol};
@@ -411,20 +412,35 @@ fn sizes(view: &MeshView, sink: &mut Sink<'_>) {
     sink(&GATEWAYS, &[], size(view.gateways.len()));
 }
 
-/// Nodes the edges name, this node included even when it has no edge. Edges come grouped by where they start, so most
-/// repeats are seen without a look into the set.
+/// Nodes the edges name, this node included even when it has no edge. Most edges lead to a node that announces edges
+/// itself, and edges come grouped by where they start; so few addresses ever need sorting.
 fn topology_nodes(view: &MeshView) -> usize {
-    let mut addresses = Vec::with_capacity(view.edges.len() + view.own.len());
-    addresses.extend(view.own.iter().take(1));
+    let mut starts: Vec<u128> = view.own.iter().take(1).map(|address| bits(*address)).collect();
+    let mut before = None;
     for edge in &view.edges {
-        if addresses.last() != Some(&edge.from) {
-            addresses.push(edge.from);
+        if before.replace(edge.from) != Some(edge.from) {
+            starts.push(bits(edge.from));
         }
     }
-    addresses.extend(view.edges.iter().map(|edge| edge.to));
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.len()
+    starts.sort_unstable();
+    starts.dedup();
+    let mut ends: Vec<u128> = view
+        .edges
+        .iter()
+        .map(|edge| bits(edge.to))
+        .filter(|end| starts.binary_search(end).is_err())
+        .collect();
+    ends.sort_unstable();
+    ends.dedup();
+    starts.len() + ends.len()
+}
+
+/// An address as a number, which compares several times faster than the address.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
+    }
 }
 
 fn daemon(view: &MeshView, sink: &mut Sink<'_>) {
