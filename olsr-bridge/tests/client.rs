@@ -328,6 +328,24 @@ fn silence_and_slow_drip_end_at_the_deadline() {
 }
 
 #[test]
+fn a_sample_that_is_given_up_does_not_disturb_the_next() {
+    let daemon = Daemon::start(|request, number, stream| {
+        if number == 0 {
+            let _ = std::io::Read::read(stream, &mut [0; 1]);
+            return;
+        }
+        let _ = stream.write_all(&common::jsoninfo(request, 7, 1000));
+    });
+    let mut client = Client::new(options(Choice::Jsoninfo, daemon.address));
+    runtime().block_on(async {
+        let given_up = tokio::time::timeout(Duration::from_millis(200), client.sample()).await;
+        assert!(given_up.is_err());
+        client.sample().await.unwrap();
+    });
+    assert!(daemon.visits_after(3).iter().all(|visit| !visit.overlapped));
+}
+
+#[test]
 fn an_endless_answer_stops_at_the_limit() {
     let endless = Daemon::start(|_, _, stream| {
         let junk = [b'['; 65_536];

@@ -114,3 +114,105 @@ fn merge(view: &mut MeshView, other: &MeshView, held_ms: u64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::build::Builder;
+    use crate::cost::CostOptions;
+    use crate::v1::jsoninfo;
+    use crate::view::DaemonKind;
+
+    /// An answer of olsrd with one link and one route, to `peer`.
+    fn answer(own: &str, peer: &str, bits: u8) -> String {
+        format!(
+            "{{\"pid\": 7,\"timeSinceStartup\": 1000,\
+             \"links\": [{{\"localIP\": \"{own}\",\"remoteIP\": \"{peer}\",\"linkCost\": 1.000000,\
+             \"currentLinkStatus\": \"SYMMETRIC\",\"linkQuality\": 1.0,\"neighborLinkQuality\": 1.0}}],\
+             \"routes\": [{{\"destination\": \"{peer}\",\"genmask\": {bits},\"gateway\": \"{peer}\",\
+             \"metric\": 1,\"etx\": 1.000000}}]}}\n"
+        )
+    }
+
+    fn view(answer: &str) -> MeshView {
+        let mut builder = Builder::new(DaemonKind::Olsrd, Protocol::Jsoninfo);
+        jsoninfo::parse(answer.as_bytes(), &mut builder);
+        builder.finish(&CostOptions::default())
+    }
+
+    fn ipv4() -> MeshView {
+        view(&answer("10.0.0.1", "10.0.0.2", 32))
+    }
+
+    fn ipv6() -> String {
+        answer("fd00::1", "fd00::2", 128)
+    }
+
+    #[test]
+    fn only_the_other_family_is_another_daemon() {
+        let (v4, v6, nothing) = (ipv4(), view(&ipv6()), view("{\"links\": []}"));
+        assert!(is_other_family(&v4, &v6) && is_other_family(&v6, &v4));
+        assert!(!is_other_family(&v4, &v4) && !is_other_family(&v4, &nothing));
+        let mut both = ipv4();
+        merge(&mut both, &v6, 0);
+        assert!(!is_other_family(&both, &v6), "one daemon that shows both families is complete");
+    }
+
+    #[test]
+    fn ages_are_those_of_the_older_reading() {
+        let mut both = ipv4();
+        merge(&mut both, &view(&ipv6()), 2500);
+        assert_eq!((both.links.len(), both.routes.len()), (2, 2));
+        assert_eq!(both.age_ms(Part::Routes), Some(2500));
+    }
+
+    /// Serves `answers` one after the other, then refuses.
+    async fn serve(listener: TcpListener, answers: Vec<String>) {
+        for answer in answers {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_of_a_silent_second_daemon_are_held_and_said_to_be_old() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Each sample reads the tables; the first also the configuration, which this one answers
+        // with tables.
+        let server = tokio::spawn(serve(listener, vec![ipv6(), ipv6()]));
+        let (mut second, mut buffer) = (Second::default(), Vec::new());
+        let options = Options::default();
+
+        let mut first = ipv4();
+        second.add(&mut first, Protocol::Jsoninfo, address, &options, &mut buffer).await;
+        assert_eq!((first.routes.len(), first.complaints.len()), (2, 0));
+        server.await.unwrap();
+
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut later = ipv4();
+        second.add(&mut later, Protocol::Jsoninfo, address, &options, &mut buffer).await;
+        assert_eq!((later.routes.len(), later.complaints.len()), (2, 1));
+        assert!(later.age_ms(Part::Routes).is_some_and(|age| age >= 5));
+    }
+
+    #[tokio::test]
+    async fn nobody_on_the_other_address_is_no_complaint() {
+        let address = {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            listener.local_addr().unwrap()
+        };
+        let mut view = ipv4();
+        let mut second = Second::default();
+        let options = Options::default();
+        second.add(&mut view, Protocol::Jsoninfo, address, &options, &mut Vec::new()).await;
+        assert_eq!(view, ipv4());
+    }
+}
