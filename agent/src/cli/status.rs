@@ -159,17 +159,14 @@ fn mqtt_fact(status: &Status) -> (&'static str, String, Style) {
 
 fn clock_fact(status: &Status) -> (&'static str, String, Style) {
     let booted = age(status.clock.boot_ms);
-    match (status.clock.quality, status.clock.wall_ms) {
-        (ClockQuality::Synchronised, Some(wall_ms)) => {
-            ("Clock", format!("{}, synchronised; booted {booted} ago", date(wall_ms)), Style::Plain)
-        }
-        (ClockQuality::Unsynchronised | ClockQuality::Unset, Some(wall_ms)) => (
-            "Clock",
-            format!("{}, not synchronised; booted {booted} ago", date(wall_ms)),
-            Style::Plain,
-        ),
-        (_, None) => ("Clock", format!("not set; booted {booted} ago"), Style::Warning),
-    }
+    let Some(wall_ms) = status.clock.wall_ms else {
+        return ("Clock", format!("not set; booted {booted} ago"), Style::Warning);
+    };
+    let quality = match status.clock.quality {
+        ClockQuality::Synchronised => "synchronised",
+        ClockQuality::Unsynchronised | ClockQuality::Unset => "not synchronised",
+    };
+    ("Clock", format!("{}, {quality}; booted {booted} ago", date(wall_ms)), Style::Plain)
 }
 
 fn collectors_fact(status: &Status) -> (&'static str, String, Style) {

@@ -1,27 +1,6 @@
 //! Plain text for terminals: wrapping and tables. Knows neither colours nor commands.
 
-/// Breaks `text` between words into lines of at most `width` characters; a longer word gets a line of its own.
-/// Leading spaces are kept and repeated on every line.
-#[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let indent_width = text.len() - text.trim_start_matches(' ').len();
-    let indent = &text[..indent_width];
-    let mut lines = Vec::new();
-    let mut line = String::from(indent);
-    for word in text.split_whitespace() {
-        let empty = line.len() == indent_width;
-        if !empty && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::replace(&mut line, format!("{indent}{word}")));
-            continue;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
-}
+pub use crate::config::wrap::wrap;
 
 /// Wraps `text` into lines that begin with `indent` spaces, the first with `head` padded to that width.
 #[must_use]
@@ -165,14 +144,6 @@ fn shrink(widths: &mut [usize], width: usize) {
 mod tests {
     use super::*;
     use crate::cli::terminal::Terminal;
-
-    #[test]
-    fn text_wraps_between_words() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("  one two", 6), ["  one", "  two"]);
-        assert_eq!(wrap("unbreakable a", 4), ["unbreakable", "a"]);
-        assert_eq!(wrap("", 10), [""]);
-    }
 
     #[test]
     fn a_head_too_long_for_its_column_gets_its_own_line() {

@@ -47,13 +47,12 @@ pub fn default_file() -> String {
 
 fn describe(text: &mut String, key: &Key) {
     comment(text, &key.doc.replace('`', ""));
-    match &key.field {
-        Field::Word(_, words) => {
-            for (word, meaning) in *words {
-                comment(text, &format!("  \"{word}\": {meaning}"));
-            }
+    if let Field::Word(_, words) = &key.field {
+        for (word, meaning) in *words {
+            comment(text, &format!("  \"{word}\": {meaning}"));
         }
-        field => comment(text, &format!("({})", field.describe().replace('`', ""))),
+    } else {
+        comment(text, &format!("({})", key.field.describe().replace('`', "")));
     }
     match key.preset {
         Preset::Is(_) => {}
@@ -63,7 +62,7 @@ fn describe(text: &mut String, key: &Key) {
 }
 
 fn comment(text: &mut String, sentence: &str) {
-    for line in crate::cli::text::wrap(sentence, COLUMNS - 2) {
+    for line in super::wrap::wrap(sentence, COLUMNS - 2) {
         let _ = writeln!(text, "# {line}");
     }
 }
@@ -115,16 +114,13 @@ pub fn reference_page() -> String {
 }
 
 fn details(page: &mut String, section: &Section, key: &Key) {
-    match &key.field {
-        Field::Word(_, words) => {
-            page.push_str("- Value: one of\n");
-            for (word, meaning) in *words {
-                let _ = writeln!(page, "  - `\"{word}\"`: {meaning}");
-            }
+    if let Field::Word(_, words) = &key.field {
+        page.push_str("- Value: one of\n");
+        for (word, meaning) in *words {
+            let _ = writeln!(page, "  - `\"{word}\"`: {meaning}");
         }
-        field => {
-            let _ = writeln!(page, "- Value: {}", field.describe());
-        }
+    } else {
+        let _ = writeln!(page, "- Value: {}", key.field.describe());
     }
     let _ = writeln!(page, "- Default: {}", preset(key));
     let _ = writeln!(page, "- Takes effect: {}", takes_effect(key));

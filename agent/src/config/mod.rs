@@ -13,6 +13,7 @@ mod reload;
 pub(crate) mod rules;
 mod source;
 pub(crate) mod units;
+pub mod wrap;
 
 pub use parse::{default_config, parse};
 pub use problem::Problem;

@@ -46,8 +46,8 @@ fn run(context: &Context) -> Vec<Finding> {
                 .collect::<Vec<_>>()
         })
         .collect();
-    let worst = findings.iter().any(|finding| finding.verdict != Verdict::Ok);
-    findings.into_iter().filter(|finding| !worst || finding.verdict != Verdict::Ok).collect()
+    let faulty = findings.iter().any(|finding| finding.verdict != Verdict::Ok);
+    findings.into_iter().filter(|finding| !faulty || finding.verdict != Verdict::Ok).collect()
 }
 
 fn judge(path: &str, validity: Option<Validity>, now_ms: i64) -> Finding {

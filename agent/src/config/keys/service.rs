@@ -78,6 +78,6 @@ pub(super) const LOG: Section = Section {
             place!(log.level among LEVELS),
             &[LEVELS[0].0, LEVELS[1].0, LEVELS[2].0, LEVELS[3].0, LEVELS[4].0],
         ),
-        takes_effect: TakesEffect::OnRestart,
+        takes_effect: TakesEffect::OnReload,
     }],
 };
