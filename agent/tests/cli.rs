@@ -1,4 +1,5 @@
-//! The real program as people call it: output, exit codes, surroundings without home, terminal or colours.
+//! The real program as people call it: output, exit codes, surroundings without home, terminal or
+//! colours.
 
 use std::fs;
 use std::io::Read as _;
@@ -157,13 +158,10 @@ fn a_typing_error_is_named_with_line_and_suggestion() {
     assert_eq!(
         text,
         format!(
-            "outrider: 2 problems in {path}:\n  \
-             line 2, column 1: unknown key `intervall` in `[mesh]`; did you mean `interval`?\n    \
-             | intervall = \"1s\"\n    \
-             | ^^^^^^^^^\n  \
-             line 3, column 11: `timeout`: this is an integer; write a duration in quotes, like \"5s\"\n    \
-             | timeout = 3\n    \
-             |           ^\n"
+            "outrider: 2 problems in {path}:\n  line 2, column 1: unknown key `intervall` in \
+             `[mesh]`; did you mean `interval`?\n    | intervall = \"1s\"\n    | ^^^^^^^^^\n  line \
+             3, column 11: `timeout`: this is an integer; write a duration in quotes, like \
+             \"5s\"\n    | timeout = 3\n    |           ^\n"
         )
     );
     let output = run(&["config", "check", &path, "--json"]);

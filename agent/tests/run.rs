@@ -47,8 +47,8 @@ impl Service {
         fs::write(self.path("outrider.toml"), text).unwrap();
     }
 
-    /// The program in an environment with nothing but what the service manager sets: no home, no place for temporary
-    /// files, no locale, and the root as working directory.
+    /// The program in an environment with nothing but what the service manager sets: no home, no
+    /// place for temporary files, no locale, and the root as working directory.
     fn outrider(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_outrider"));
         command
@@ -143,6 +143,9 @@ fn a_hangup_reloads_and_names_what_waits_for_a_restart() {
     service.notice("RELOADING=1");
     service.notice("READY=1");
 
+    let refused = service.call(&["status"]);
+    assert_eq!(refused.status.code(), Some(5), "where the agent listens is not known: {refused:?}");
+    service.configure("");
     let status = service.call(&["status", "--json"]);
     assert!(status.status.success(), "it still runs: {status:?}");
     service.signal("INT");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::client::{ANSWER_WITHIN, Answer, AskError, Endpoint, get};
-use super::command::{Arguments, CONFIG, Opt, Value};
+use super::command::{Arguments, Opt, Value};
 use super::config::source;
 use super::exit::{Exit, Failure};
 use crate::config::Config;
@@ -16,15 +16,17 @@ pub(super) const CONNECT: Opt = Opt {
     doc: "Ask the agent that serves HTTP there, such as another vehicle's",
 };
 
-/// Where the system's agent has its control socket, for users whose own agent would have it elsewhere.
+/// Where the system's agent has its control socket, for users whose own agent would have it
+/// elsewhere.
 const SYSTEM_SOCKET: &str = "/run/outrider/control.sock";
 
-/// Where the agent may be asked, best first: where the arguments say, else the control socket of the configuration,
-/// the system's, and the HTTP port of the configuration, which anybody on this machine may read.
+/// Where the agent may be asked, best first: where the arguments say, else the control socket of
+/// the configuration, the system's, and the HTTP port of the configuration, which anybody on this
+/// machine may read.
 ///
 /// # Errors
 ///
-/// A configuration was named with `--config` and is not valid.
+/// A configuration was named, by `--config` or in the environment, and is not valid.
 pub(super) fn endpoints(arguments: &Arguments) -> Result<Vec<Endpoint>, Failure> {
     if let Some(address) = arguments.value(&CONNECT) {
         return Ok(vec![Endpoint::Tcp(address.to_string_lossy().into_owned())]);
@@ -32,16 +34,17 @@ pub(super) fn endpoints(arguments: &Arguments) -> Result<Vec<Endpoint>, Failure>
     let source = source(arguments);
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) if arguments.value(&CONFIG).is_some() => {
+        Err(error) if source.is_named() => {
             return Err(Failure::new(Exit::Config, error.to_string()));
         }
-        // The system's configuration may be for the agent's eyes only; its usual places are still worth a try.
+        // The system's configuration may be for the agent's eyes only; its usual places are still
+        // worth a try.
         Err(_) => crate::config::default_config(source.machine()),
     };
     let mut endpoints: Vec<Endpoint> = of_config(&config);
     let system = Endpoint::Control(PathBuf::from(SYSTEM_SOCKET));
     // A named configuration means the agent that runs with it and no other.
-    if arguments.value(&CONFIG).is_none() && !endpoints.contains(&system) {
+    if !source.is_named() && !endpoints.contains(&system) {
         endpoints.insert(endpoints.len().min(1), system);
     }
     Ok(endpoints)
@@ -66,7 +69,8 @@ pub(super) fn of_config(config: &Config) -> Vec<Endpoint> {
 ///
 /// # Errors
 ///
-/// Nobody answered; the failure is that of the first endpoint that shows more than absence, else of the first one.
+/// Nobody answered; the failure is that of the first endpoint that shows more than absence, else of
+/// the first one.
 pub(super) fn ask(endpoints: &[Endpoint], path: &str) -> Result<Answer, Failure> {
     let mut failures: Vec<(AskError, &Endpoint)> = Vec::new();
     for endpoint in endpoints {
@@ -80,7 +84,8 @@ pub(super) fn ask(endpoints: &[Endpoint], path: &str) -> Result<Answer, Failure>
         Some((error, endpoint)) => Err(error.at(endpoint)),
         None => Err(Failure::new(
             Exit::Unreachable,
-            "the configuration switches off both `[control] path` and `[http] listen`, so nothing can ask the agent",
+            "the configuration switches off both `[control] path` and `[http] listen`, so nothing \
+             can ask the agent",
         )),
     }
 }
@@ -117,7 +122,10 @@ pub(super) fn document<'a, T: serde::Deserialize<'a>>(body: &'a str) -> Result<T
     serde_json::from_str(body).map_err(|error| {
         Failure::new(
             Exit::NotUnderstood,
-            format!("cannot understand the agent's answer ({error}); is it of another version? try --json"),
+            format!(
+                "cannot understand the agent's answer ({error}); is it of another version? try \
+                     --json"
+            ),
         )
     })
 }

@@ -1,5 +1,5 @@
-//! Asks the running agent: one HTTP request over its control socket or its TCP port, blocking, within a deadline and a
-//! size limit. Speaks just enough HTTP for that and only to agents.
+//! Asks the running agent: one HTTP request over its control socket or its TCP port, blocking,
+//! within a deadline and a size limit. Speaks just enough HTTP for that and only to agents.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -16,8 +16,8 @@ use nix::sys::time::TimeVal;
 
 use super::exit::{Exit, Failure};
 
-/// Deadline of connecting and answering together. The agent answers within milliseconds; a busy vehicle computer and a
-/// radio link in between need longer.
+/// Deadline of connecting and answering together. The agent answers within milliseconds; a busy
+/// vehicle computer and a radio link in between need longer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that are read. The view of a mesh of 1,000 nodes has about 2 MB.
@@ -85,14 +85,17 @@ impl AskError {
         let unreachable = |text: String| Failure::new(Exit::Unreachable, text);
         match self {
             AskError::Absent => unreachable(format!(
-                "the agent is not running: nobody listens at {endpoint}; start it with `systemctl start outrider` or \
-                 `outrider run`, or say where it listens with --connect or --config"
+                "the agent is not running: nobody listens at {endpoint}; start it with `systemctl \
+                 start outrider` or `outrider run`, or say where it listens with --connect or \
+                 --config"
             )),
             AskError::NotAllowed => unreachable(format!(
-                "this user may not ask the agent at {endpoint}; use sudo, or join the group of that socket"
+                "this user may not ask the agent at {endpoint}; use sudo, or join the group of \
+                 that socket"
             )),
             AskError::Slow => unreachable(format!(
-                "the agent at {endpoint} did not answer within {} s; `systemctl status outrider` may say why",
+                "the agent at {endpoint} did not answer within {} s; `systemctl status outrider` \
+                 may say why",
                 ANSWER_WITHIN.as_secs()
             )),
             AskError::NotUnderstood(what) => Failure::new(
@@ -138,7 +141,8 @@ impl Deadline {
     }
 }
 
-/// Connects with a deadline, which the standard library cannot: a stuck agent with a full queue would block for ever.
+/// Connects with a deadline, which the standard library cannot: a stuck agent with a full queue
+/// would block for ever.
 fn connect_control(path: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let left = deadline.left()?;
@@ -164,7 +168,8 @@ fn connect_tcp(address: &str, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Sends the request in one write and reads to the end of the stream. HTTP/1.0, so that nobody answers in chunks.
+/// Sends the request in one write and reads to the end of the stream. HTTP/1.0, so that nobody
+/// answers in chunks.
 fn exchange<S: Read + Write>(
     mut stream: S,
     path: &str,
@@ -183,7 +188,8 @@ fn exchange<S: Read + Write>(
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            // A peer that closes right after its answer may reset the connection; what is missing shows below.
+            // A peer that closes right after its answer may reset the connection; what is missing
+            // shows below.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => break,
             Err(error) => return Err(error.into()),
         };
@@ -230,7 +236,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers one connection with `bytes` and closes, or with `None` keeps silent until the client leaves.
+    /// Answers one connection with `bytes` and closes, or with `None` keeps silent until the client
+    /// leaves.
     fn server(bytes: Option<&'static [u8]>) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,5 @@
-//! What a command is. Parser, help, man page and completion all read this definition, so they cannot differ.
+//! What a command is. Parser, help, man page and completion all read this definition, so they
+//! cannot differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

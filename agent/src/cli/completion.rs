@@ -193,7 +193,10 @@ pub fn zsh() -> String {
         }
         script.push_str(" ;;\n");
     }
-    script.push_str("    esac\n}\nif [[ $funcstack[1] == _outrider ]]; then _outrider \"$@\"; else compdef _outrider outrider; fi\n");
+    script.push_str(
+        "    esac\n}\nif [[ $funcstack[1] == _outrider ]]; then _outrider \"$@\"; \
+         else compdef _outrider outrider; fi\n",
+    );
     script
 }
 

@@ -23,8 +23,8 @@ pub(super) const CHECK: Command = Command {
     path: &["config", "check"],
     summary: "Check a configuration file",
     about: &[
-        "Reads a configuration file and reports all its problems with line, column and remedy. Nothing else is \
-         read or tried; `outrider check` does that.",
+        "Reads a configuration file and reports all its problems with line, column and remedy. \
+         Nothing else is read or tried; `outrider check` does that.",
     ],
     operands: &[Operand {
         name: "FILE",

@@ -7,8 +7,9 @@ use super::terminal::{COLUMNS, Style, Terminal};
 use super::text::{hang, wrap};
 
 /// One sentence on the program.
-pub const PURPOSE: &str = "Outrider rides on every vehicle of an ad-hoc convoy: it reads the OLSR mesh and \
-    the vehicle's hardware and tells others over Prometheus metrics, MQTT and a status page.";
+pub const PURPOSE: &str = "Outrider rides on every vehicle of an ad-hoc convoy: it reads the OLSR \
+          mesh and the vehicle's hardware and tells others over Prometheus metrics, MQTT and a \
+          status page.";
 
 /// Column of the descriptions.
 const INDENT: usize = 22;

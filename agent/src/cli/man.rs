@@ -26,8 +26,9 @@ fn run(_: &Arguments, terminal: &Terminal) -> Outcome {
 #[must_use]
 pub fn page() -> String {
     let mut page = format!(
-        ".TH OUTRIDER 1 \"\" \"outrider {}\" \"User commands\"\n.SH NAME\noutrider \\- mesh and vehicle \
-         telemetry for ad-hoc convoys\n.SH SYNOPSIS\n.B outrider\n.I COMMAND\n[\\fIOPTIONS\\fR]\n",
+        ".TH OUTRIDER 1 \"\" \"outrider {}\" \"User commands\"\n.SH NAME\noutrider \\- mesh and \
+         vehicle telemetry for ad-hoc convoys\n.SH SYNOPSIS\n.B outrider\n.I \
+         COMMAND\n[\\fIOPTIONS\\fR]\n",
         env!("CARGO_PKG_VERSION")
     );
     section(&mut page, "DESCRIPTION");

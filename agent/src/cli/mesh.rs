@@ -1,4 +1,4 @@
-//! `outrider mesh`: the mesh as the routing daemon has it: links, routes, networks; nothing smoothed.
+//! `outrider mesh`: the mesh as the routing daemon has it: links, routes, networks, unsmoothed.
 
 use olsr_bridge::client::Client;
 use olsr_bridge::failure::FailureClass;
@@ -20,9 +20,11 @@ pub(super) const COMMAND: Command = Command {
     path: &["mesh"],
     summary: "Show links, routes and networks of the routing daemon",
     about: &[
-        "Shows the mesh as the routing daemon has it at this moment: the agent's latest reading, not smoothed and not \
-         held back. COST is the network cost (100 is one perfect hop, -1 is unreachable, ? is not meaningful, - is a link that cannot be used).",
-        "With --direct the routing daemon itself is asked, as section `[mesh]` of the configuration says; no agent is needed.",
+        "Shows the mesh as the routing daemon has it at this moment: the agent's latest reading, \
+         not smoothed and not held back. COST is the network cost (100 is one perfect hop, -1 is \
+         unreachable, ? is not meaningful, - is a link that cannot be used).",
+        "With --direct the routing daemon itself is asked, as section `[mesh]` of the \
+         configuration says; no agent is needed.",
     ],
     operands: &[],
     options: &[JSON, DIRECT, CONNECT, CONFIG],
@@ -66,7 +68,8 @@ fn run_direct(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     let source = source(arguments);
     let config = source.load().map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let Some(options) = options(&config.mesh) else {
-        let text = "the configuration says that this machine has no routing daemon (`daemon` in section `[mesh]`)";
+        let text = "the configuration says that this machine has no routing daemon (`daemon` in \
+                  section `[mesh]`)";
         return Err(Failure::new(Exit::Failed, text));
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,6 +1,8 @@
-//! The command line: one file per command; help, man page and completion come from the same table as the parser.
+//! The command line: one file per command; help, man page and completion come from the same table
+//! as the parser.
 //!
-//! Decides nothing about mesh or vehicle: it asks the running agent, or prints what the libraries say.
+//! Decides nothing about mesh or vehicle: it asks the running agent, or prints what the libraries
+//! say.
 
 mod agent;
 mod check;

@@ -1,4 +1,5 @@
-//! From the command line to a command and its checked arguments. Every refusal says what was meant, if that can be guessed.
+//! From the command line to a command and its checked arguments. Every refusal says what was meant,
+//! if that can be guessed.
 
 use std::ffi::OsString;
 

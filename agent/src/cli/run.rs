@@ -9,11 +9,10 @@ use crate::shell;
 pub(super) const COMMAND: Command = Command {
     path: &["run"],
     summary: "Run the agent in the foreground",
-    about: &[
-        "Reads the routing daemon and the hardware, serves the status page and metrics, and publishes to the \
-         MQTT broker when one is configured. Runs without any configuration. SIGHUP reads the configuration \
-         again; SIGTERM and SIGINT end it. Logs to standard error; tells systemd when it is ready.",
-    ],
+    about: &["Reads the routing daemon and the hardware, serves the status page and metrics, and \
+         publishes to the MQTT broker when one is configured. Runs without any configuration. \
+         SIGHUP reads the configuration again; SIGTERM and SIGINT end it. Logs to standard error; \
+         tells systemd when it is ready."],
     operands: &[],
     options: &[CONFIG],
     examples: &[

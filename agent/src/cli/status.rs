@@ -1,4 +1,4 @@
-//! `outrider status`: how the vehicle is and how it reaches the others, as the running agent sees it.
+//! `outrider status`: how the vehicle is and how it reaches the others, as the running agent sees.
 
 use super::agent::{CONNECT, ask, document, endpoints};
 use super::command::{Arguments, CONFIG, Command, JSON};
@@ -15,10 +15,12 @@ pub(super) const COMMAND: Command = Command {
     path: &["status"],
     summary: "Show vehicles, mesh, hardware and connections",
     about: &[
-        "Asks the running agent for its status: the network cost of every vehicle (100 is one perfect hop, -1 is \
-         unreachable), the routing daemon, the hardware, the MQTT connection and the latest events.",
-        "IN and OUT are the shares of packets that pass between this vehicle and a neighbour in each direction; HELLO is \
-         the time since the neighbour was last heard. A line marked `old` is from before the routing daemon fell silent.",
+        "Asks the running agent for its status: the network cost of every vehicle (100 is one \
+         perfect hop, -1 is unreachable), the routing daemon, the hardware, the MQTT connection \
+         and the latest events.",
+        "IN and OUT are the shares of packets that pass between this vehicle and a neighbour in \
+         each direction; HELLO is the time since the neighbour was last heard. A line marked `old` \
+         is from before the routing daemon fell silent.",
     ],
     operands: &[],
     options: &[JSON, CONNECT, CONFIG],
@@ -256,8 +258,8 @@ fn vehicle_row(vehicle: &VehicleStatus, terminal: &Terminal) -> Vec<Cell> {
     cells.into_iter().map(|text| Cell::styled(text, style)).collect()
 }
 
-/// Costs up to this are those of a hop that loses a tenth of the packets in each direction; see the cost table in the
-/// documentation of the bridge.
+/// Costs up to this are those of a hop that loses a tenth of the packets in each direction; see the
+/// cost table in the documentation of the bridge.
 const COST_GOOD_MAX: i64 = 125;
 
 /// From here on more than every second packet of a hop is lost, or there are many hops.

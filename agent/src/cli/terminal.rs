@@ -33,8 +33,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Finds out about standard output: colours only on a terminal that has them and unless `NO_COLOR` is set, other
-    /// letters than ASCII only where the locale is UTF-8.
+    /// Finds out about standard output: colours only on a terminal that has them and unless
+    /// `NO_COLOR` is set, other letters than ASCII only where the locale is UTF-8.
     #[must_use]
     pub fn detect() -> Terminal {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
@@ -86,7 +86,8 @@ impl Terminal {
     ///
     /// # Errors
     ///
-    /// Quiet when the reader has gone (it had enough), with a message when the output cannot be written.
+    /// Quiet when the reader has gone (it had enough), with a message when the output cannot be
+    /// written.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
         let mut out = std::io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,5 @@
-//! The command line as a whole: the table is consistent, refusals help, output fits a serial console.
+//! The command line as a whole: the table is consistent, refusals help, output fits a serial
+//! console.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -73,7 +74,12 @@ fn the_table_is_consistent() {
         let shorts: Vec<char> = command.all_options().filter_map(|option| option.short).collect();
         assert_eq!(shorts.iter().collect::<BTreeSet<_>>().len(), shorts.len(), "{name}");
         for (call, _) in command.examples {
-            assert!(call.contains(&format!("outrider {name}")), "{name}: {call}");
+            let (_, arguments) = call.split_once("outrider ").expect(call);
+            // What follows is the shell's.
+            let line = arguments.split(['|', '>']).next().expect("split gives one piece");
+            let line = line.strip_prefix("outrider ").unwrap_or(line);
+            let Ok(Request::Run(found, _)) = request(line) else { panic!("{call}") };
+            assert_eq!(found.path, command.path, "{call}");
         }
         for operand in command.operands {
             if let Value::Words(words) = operand.value {

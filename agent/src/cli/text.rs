@@ -2,7 +2,8 @@
 
 pub use crate::config::wrap::wrap;
 
-/// Wraps `text` into lines that begin with `indent` spaces, the first with `head` padded to that width.
+/// Wraps `text` into lines that begin with `indent` spaces, the first with `head` padded to that
+/// width.
 #[must_use]
 pub fn hang(head: &str, indent: usize, text: &str, width: usize) -> String {
     let mut out = String::new();
@@ -31,20 +32,25 @@ pub fn cut(text: &str, width: usize) -> String {
     kept
 }
 
-/// `text` with everything that could move a terminal's cursor or turn its writing direction, and unless `unicode`
-/// everything beyond ASCII, shown as `?`.
+/// `text` with everything that could move a terminal's cursor or turn its writing direction, and
+/// unless `unicode` everything beyond ASCII, shown as `?`.
 #[must_use]
 pub fn printable(text: &str, unicode: bool) -> String {
-    text.chars()
-        .map(
-            |c| if c.is_control() || invisible(c) || (!unicode && !c.is_ascii()) { '?' } else { c },
-        )
-        .collect()
+    let shown = |c: char| !c.is_control() && !invisible(c) && (unicode || c.is_ascii());
+    text.chars().map(|c| if shown(c) { c } else { '?' }).collect()
 }
 
-/// Characters that show nothing themselves but change how others are shown (Unicode Bidi_Control and zero width).
+/// Characters that show nothing themselves but change how others are shown (Unicode Bidi_Control
+/// and zero width).
 fn invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    )
 }
 
 /// How a column is aligned.
@@ -79,8 +85,8 @@ impl Cell {
     }
 }
 
-/// Lays out rows below their headings, two spaces between columns. Columns whose cells are all empty are left out, and
-/// the widest columns are cut when the rows would be wider than `width`.
+/// Lays out rows below their headings, two spaces between columns. Columns whose cells are all
+/// empty are left out, and the widest columns are cut when the rows would be wider than `width`.
 #[must_use]
 pub fn table(
     columns: &[(&str, Align)],

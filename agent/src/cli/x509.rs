@@ -1,4 +1,5 @@
-//! Reads from when to when a certificate is valid (X.509, RFC 5280 section 4.1). Checks no signature and nothing else.
+//! Reads from when to when a certificate is valid (X.509, RFC 5280 section 4.1). Checks no
+//! signature and nothing else.
 
 /// When a certificate is valid, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

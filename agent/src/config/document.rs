@@ -84,12 +84,17 @@ pub fn reference_page() -> String {
         "# Configuration\n\n\
          Printed by `outrider config doc`; do not edit.\n\n\
          One TOML file. It is the file named by `--config`, else by `$OUTRIDER_CONFIG`, else\n\
-         `/etc/outrider/outrider.toml`, which may be missing: every key is optional. An unknown key is an\n\
-         error. `outrider config default` prints a file with all defaults, `outrider config check`\n\
+         `/etc/outrider/outrider.toml`, which may be missing: every key is optional. An unknown \
+         key is an\n\
+         error. `outrider config default` prints a file with all defaults, `outrider config \
+         check`\n\
          checks one.\n\n\
-         Durations are written as `\"500ms\"`, `\"5s\"`, `\"1m30s\"`, `\"2h\"` or `\"1d\"`; sizes as `\"512KiB\"`,\n\
-         `\"1MiB\"` or a number of bytes; addresses as `\"127.0.0.1:9090\"` or `\"[::1]:9090\"`.\n\n\
-         Keys marked *reload* take effect on `systemctl reload outrider` (SIGHUP); the others at the next\n\
+         Durations are written as `\"500ms\"`, `\"5s\"`, `\"1m30s\"`, `\"2h\"` or `\"1d\"`; sizes \
+         as `\"512KiB\"`,\n\
+         `\"1MiB\"` or a number of bytes; addresses as `\"127.0.0.1:9090\"` or \
+         `\"[::1]:9090\"`.\n\n\
+         Keys marked *reload* take effect on `systemctl reload outrider` (SIGHUP); the others at \
+         the next\n\
          start, and a reload says which of them were changed.\n",
     );
     for section in SECTIONS {

@@ -1,4 +1,5 @@
-//! What one key of the configuration is. Parser, default file, reference page and reload all read this definition.
+//! What one key of the configuration is. Parser, default file, reference page and reload all read
+//! this definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

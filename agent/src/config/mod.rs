@@ -1,7 +1,9 @@
-//! Settings: one TOML file, every key optional. [`Config`] is the validated form without options left to decide.
+//! Settings: one TOML file, every key optional. [`Config`] is the validated form without options
+//! left to decide.
 //!
-//! [`keys`] holds one definition per key. The parser, the default file, the reference page and the answer of a
-//! reload are made from it and therefore agree. Nothing here reads a file except [`ConfigSource::load`].
+//! [`keys`] holds one definition per key. The parser, the default file, the reference page and the
+//! answer of a reload are made from it and therefore agree. Nothing here reads a file except
+//! [`ConfigSource::load`].
 
 pub(crate) mod document;
 pub mod key;

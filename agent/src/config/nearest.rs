@@ -1,7 +1,8 @@
 //! The nearest known name to a mistyped one, for suggestions in error messages.
 
-/// The candidate that most resembles `word`, if any resembles it enough to be worth suggesting: at most one
-/// edit in three letters, counting a swap of neighbours as one edit. Letter case does not count.
+/// The candidate that most resembles `word`, if any resembles it enough to be worth suggesting: at
+/// most one edit in three letters, counting a swap of neighbours as one edit. Letter case does not
+/// count.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,

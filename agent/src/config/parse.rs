@@ -1,4 +1,5 @@
-//! From the text of a configuration file to a [`Config`]. Reports every fault it finds, not only the first.
+//! From the text of a configuration file to a [`Config`]. Reports every fault it finds, not only
+//! the first.
 //!
 //! Reads no file and asks the machine nothing: what only the machine knows comes in as [`Machine`].
 
@@ -192,8 +193,8 @@ fn unknown_key(section: &Section, name: &str, span: Range<usize>) -> Fault {
     Fault { span, text: format!("unknown key `{name_shown}` in `[{}]`; {advice}", section.name) }
 }
 
-/// Turns faults into problems in the order of the text. What stands on a line that is not TOML was read from
-/// a guess and is not reported beside it.
+/// Turns faults into problems in the order of the text. What stands on a line that is not TOML was
+/// read from a guess and is not reported beside it.
 fn locate(text: &str, faults: Vec<Fault>, syntax: &[Fault]) -> Vec<Problem> {
     let mut problems: Vec<Problem> =
         syntax.iter().map(|fault| Problem::locate(text, fault.clone())).collect();

@@ -19,13 +19,14 @@ pub(crate) fn vehicle_name(name: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{}` is not a vehicle name; write 1 to {VEHICLE_NAME_CHARS_MAX} letters, digits, `-`, `_` or \
-         `.`, beginning with a letter or digit",
+        "`{}` is not a vehicle name; write 1 to {VEHICLE_NAME_CHARS_MAX} letters, digits, `-`, `_` \
+         or `.`, beginning with a letter or digit",
         name.escape_debug()
     ))
 }
 
-/// Turns a host name into a vehicle name, whatever it contains. `None` when nothing of it can be used.
+/// Turns a host name into a vehicle name, whatever it contains. `None` when nothing of it can be
+/// used.
 pub(crate) fn vehicle_name_of_host(host: &str) -> Option<String> {
     let name: String = host
         .chars()
@@ -73,7 +74,8 @@ pub(crate) fn topic(text: &str) -> Result<(), String> {
     not_empty(text)?;
     if text.contains(['+', '#']) || text.starts_with(['/', '$']) || text.ends_with('/') {
         return Err(format!(
-            "`{text}` cannot begin a topic; leave out `+` and `#`, `/` at either end, and `$` in front"
+            "`{text}` cannot begin a topic; leave out `+` and `#`, `/` at either end, and `$` in \
+             front"
         ));
     }
     if text.chars().count() > TOPIC_CHARS_MAX {

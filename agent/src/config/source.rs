@@ -15,7 +15,8 @@ pub const DEFAULT_FILE: &str = "/etc/outrider/outrider.toml";
 /// The environment variable that names a file.
 pub const FILE_VARIABLE: &str = "OUTRIDER_CONFIG";
 
-/// Bytes a configuration file may have: hundreds of times a full one, and a wrong file hurts nobody.
+/// Bytes a configuration file may have: hundreds of times a full one, and a wrong file hurts
+/// nobody.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Vehicle name when the machine has no usable host name.
@@ -97,6 +98,12 @@ impl ConfigSource {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether somebody named the file, on the command line or in the environment.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        self.named
     }
 
     /// What defaults depend on.

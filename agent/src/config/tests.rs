@@ -285,7 +285,8 @@ fn files_that_are_no_text_are_refused() {
 
 proptest::proptest! {
     #[test]
-    fn no_text_makes_the_parser_panic(text in "(\\[?[a-z_]{0,6}\\]?( = )?[\"0-9a-z{}\\[\\],.=]{0,6}\n?){0,12}") {
+    fn no_text_makes_the_parser_panic(text in "(\\[?[a-z_]{0,6}\\]?( = \
+              )?[\"0-9a-z{}\\[\\],.=]{0,6}\n?){0,12}") {
         let _ = parse(&text, &machine());
     }
 }

@@ -1,7 +1,7 @@
 //! Breaks text into lines, for comments in the default file and for the terminal.
 
-/// Breaks `text` between words into lines of at most `width` characters; a longer word gets a line of its own.
-/// Leading spaces are kept and repeated on every line.
+/// Breaks `text` between words into lines of at most `width` characters; a longer word gets a line
+/// of its own. Leading spaces are kept and repeated on every line.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let indent_width = text.len() - text.trim_start_matches(' ').len();

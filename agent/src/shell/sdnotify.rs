@@ -1,7 +1,9 @@
-//! Tells the service manager how the agent is: ready, reloading, stopping, alive (the sd_notify protocol of systemd).
+//! Tells the service manager how the agent is: ready, reloading, stopping, alive (the sd_notify
+//! protocol of systemd).
 //!
-//! One datagram per message to the socket in `NOTIFY_SOCKET`; without one nothing is sent and every call succeeds. Never
-//! blocks: a service manager that does not read its socket costs messages, not the agent.
+//! One datagram per message to the socket in `NOTIFY_SOCKET`; without one nothing is sent and every
+//! call succeeds. Never blocks: a service manager that does not read its socket costs messages, not
+//! the agent.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -50,7 +52,8 @@ impl Notifier {
     ///
     /// # Errors
     ///
-    /// The socket is named and cannot be used. The agent can go on without; trying again does not help.
+    /// The socket is named and cannot be used. The agent can go on without; trying again does not
+    /// help.
     pub fn new(environment: &Environment) -> io::Result<Notifier> {
         let Some(name) = environment.socket.as_deref().filter(|name| !name.is_empty()) else {
             return Ok(Notifier::default());
@@ -60,7 +63,8 @@ impl Notifier {
         Ok(Notifier { manager: Some((socket, address(name)?)), watchdog: watchdog(environment) })
     }
 
-    /// How often [`Notifier::alive`] has to be called: half the watchdog's timeout. `None` when nobody waits for it.
+    /// How often [`Notifier::alive`] has to be called: half the watchdog's timeout. `None` when
+    /// nobody waits for it.
     #[must_use]
     pub fn alive_period(&self) -> Option<Duration> {
         self.watchdog
@@ -70,7 +74,8 @@ impl Notifier {
     ///
     /// # Errors
     ///
-    /// The manager does not take the message now; the next one may pass. The same holds for all messages below.
+    /// The manager does not take the message now; the next one may pass. The same holds for all
+    /// messages below.
     pub fn ready(&self, status: &str) -> io::Result<()> {
         self.send(&format!("READY=1\nSTATUS={}", one_line(status)))
     }
@@ -93,7 +98,8 @@ impl Notifier {
         if self.manager.is_none() {
             return Ok(());
         }
-        // The manager compares this with the moment of its own request (systemd.service, Type=notify-reload).
+        // The manager compares this with the moment of its own request (systemd.service,
+        // Type=notify-reload).
         let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.as_micros()))
     }

@@ -7,14 +7,16 @@ _outrider() {
         command="config ${COMP_WORDS[2]}"
     fi
     case "$command:$prev" in
+        "run:-c"|"run:--config") files=1 ;;
         "status:--connect") return ;;
         "status:-c"|"status:--config") files=1 ;;
         "mesh:--connect") return ;;
         "mesh:-c"|"mesh:--config") files=1 ;;
         "check:-c"|"check:--config") files=1 ;;
         *) case "$command" in
-            "") words="status mesh check config version man completion -h --help -V --version" ;;
+            "") words="run status mesh check config version man completion -h --help -V --version" ;;
             "config") words="default check doc" ;;
+            "run") words="-c --config -h --help" ;;
             "status") words="--json --connect -c --config -h --help" ;;
             "mesh") words="--json --direct --connect -c --config -h --help" ;;
             "check") words="--json -c --config -h --help" ;;

@@ -1,5 +1,6 @@
 # Completion of outrider for fish, printed by `outrider completion fish`.
 complete -c outrider -f
+complete -c outrider -n __fish_use_subcommand -a run -d 'Run the agent in the foreground'
 complete -c outrider -n __fish_use_subcommand -a status -d 'Show vehicles, mesh, hardware and connections'
 complete -c outrider -n __fish_use_subcommand -a mesh -d 'Show links, routes and networks of the routing daemon'
 complete -c outrider -n __fish_use_subcommand -a check -d 'Find out what does not work, and what to do about it'
@@ -12,6 +13,8 @@ complete -c outrider -n __fish_use_subcommand -s V -l version -d 'Print the vers
 complete -c outrider -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from default check doc' -a default -d 'Print a configuration file with all defaults'
 complete -c outrider -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from default check doc' -a check -d 'Check a configuration file'
 complete -c outrider -n '__fish_seen_subcommand_from config; and not __fish_seen_subcommand_from default check doc' -a doc -d 'Print the reference of all keys in Markdown'
+complete -c outrider -n '__fish_seen_subcommand_from run' -s c -l config -r -F -d 'Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml'
+complete -c outrider -n '__fish_seen_subcommand_from run' -s h -l help -d 'Print help'
 complete -c outrider -n '__fish_seen_subcommand_from status' -l json -d 'Print one JSON document instead of text'
 complete -c outrider -n '__fish_seen_subcommand_from status' -l connect -x -d 'Ask the agent that serves HTTP there, such as another vehicle\'s'
 complete -c outrider -n '__fish_seen_subcommand_from status' -s c -l config -r -F -d 'Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml'

@@ -4,6 +4,7 @@ _outrider() {
     local -a commands
     if (( CURRENT == 2 )); then
         commands=(
+            'run:Run the agent in the foreground'
             'status:Show vehicles, mesh, hardware and connections'
             'mesh:Show links, routes and networks of the routing daemon'
             'check:Find out what does not work, and what to do about it'
@@ -38,6 +39,11 @@ _outrider() {
     shift words
     (( CURRENT-- ))
     case "$command" in
+        "run") _arguments \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
         "status") _arguments \
             '--json[Print one JSON document instead of text]' \
             '--connect[Ask the agent that serves HTTP there, such as another vehicle'\''s]:HOST:PORT: ' \

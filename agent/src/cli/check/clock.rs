@@ -8,7 +8,8 @@ use crate::shell::clock;
 pub(super) const CHECK: Check = Check {
     id: "clock",
     title: "Clock",
-    reason: "certificates are valid only at their time, and samples of several vehicles are put in order by it",
+    reason: "certificates are valid only at their time, and samples of several vehicles are put in \
+             order by it",
     needs_config: false,
     run,
 };
@@ -20,11 +21,13 @@ fn run(_: &Context) -> Vec<Finding> {
         ClockQuality::Synchronised => Finding::ok(format!("{shown}, synchronised")),
         ClockQuality::Unsynchronised => vec![Finding::warning(
             format!("{shown}, and nothing synchronises it"),
-            "run chrony, systemd-timesyncd or gpsd; on a vehicle without any source of time this stays a warning",
+            "run chrony, systemd-timesyncd or gpsd; on a vehicle without any source of time this \
+             stays a warning",
         )],
         ClockQuality::Unset => vec![Finding::warning(
             format!("{shown} cannot be right"),
-            "set the clock, or run something that does; until then telemetry carries no wall time and TLS cannot connect",
+            "set the clock, or run something that does; until then telemetry carries no wall time \
+             and TLS cannot connect",
         )],
     }
 }

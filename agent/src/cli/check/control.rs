@@ -77,7 +77,7 @@ fn absent(path: &Path) -> Vec<Finding> {
     }
     vec![Finding::warning(
         format!("no agent is running, and this user could not make {shown}"),
-        "start it as a service, which has its own directory; or set `path` in section `[control]` to where this user may \
-         write; or run it as root",
+        "start it as a service, which has its own directory; or set `path` in section `[control]` \
+         to where this user may write; or run it as root",
     )]
 }

@@ -63,14 +63,15 @@ pub(in super::super) fn options(mesh: &Mesh) -> Option<Options> {
 fn remedy(failure: &Failure) -> &'static str {
     match failure.class {
         FailureClass::Refused => {
-            "start olsrd or olsrd2 and load its plugin: jsoninfo or txtinfo for olsrd, http or telnet for olsrd2; where \
-             it listens elsewhere, set `connect` in section `[mesh]`"
+            "start olsrd or olsrd2 and load its plugin: jsoninfo or txtinfo for olsrd, http or \
+             telnet for olsrd2; where it listens elsewhere, set `connect` in section `[mesh]`"
         }
         FailureClass::Timeout => {
             "see whether the daemon hangs, or whether something else listens on this port"
         }
         FailureClass::NotAllowed => {
-            "set the plugin's parameter `accept` to the address the agent comes from, 127.0.0.1 by default"
+            "set the plugin's parameter `accept` to the address the agent comes from, 127.0.0.1 by \
+             default"
         }
         FailureClass::NotFound => {
             "load the plugin that `daemon` in section `[mesh]` names, or write \"auto\" there"

@@ -27,7 +27,8 @@ fn run(context: &Context) -> Vec<Finding> {
     if !listen.ip().is_loopback() {
         findings.push(Finding::warning(
             format!("{listen} can be read by everybody who reaches this vehicle, without password"),
-            "listen on 127.0.0.1 unless others are meant to read; nothing can be changed through it",
+            "listen on 127.0.0.1 unless others are meant to read; nothing can be changed through \
+             it",
         ));
     }
     findings
@@ -37,7 +38,8 @@ fn port(context: &Context, listen: SocketAddr) -> Vec<Finding> {
     if held_by_agent(context) {
         return Finding::ok(format!("{listen} is held by a running agent"));
     }
-    // The agent, too, listens on addresses that the machine does not have yet; so only what is there is tried.
+    // The agent, too, listens on addresses that the machine does not have yet; so only what is
+    // there is tried.
     match TcpListener::bind(listen) {
         Ok(_) => Finding::ok(format!("{listen} is free")),
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => vec![Finding::warning(

@@ -6,7 +6,8 @@ use crate::config::rules::is_node_name;
 pub(super) const CHECK: Check = Check {
     id: "identity",
     title: "Name of the vehicle",
-    reason: "two vehicles of one name overwrite each other's telemetry, and the scheduler finds a node by its name",
+    reason: "two vehicles of one name overwrite each other's telemetry, and the scheduler finds a \
+             node by its name",
     needs_config: true,
     run,
 };

@@ -25,7 +25,8 @@ fn run(context: &Context) -> Vec<Finding> {
         }
         LinkMetric::Hops => vec![Finding::warning(
             "olsrd counts hops only (`LinkQualityLevel 0`): a bad link costs as much as a good one",
-            "set `LinkQualityLevel 2` in the configuration of all olsrd of the mesh; it must be the same everywhere",
+            "set `LinkQualityLevel 2` in the configuration of all olsrd of the mesh; it must be \
+             the same everywhere",
         )],
         LinkMetric::NotMeaningful => vec![Finding::warning(
             "the metric has only default values, so no costs can be told",

@@ -1,4 +1,5 @@
-//! `outrider check`: finds out why something does not work, and says what to do. One file per check; none changes anything.
+//! `outrider check`: finds out why something does not work, and says what to do. One file per
+//! check; none changes anything.
 
 mod broker;
 mod certificates;
@@ -33,11 +34,11 @@ pub(super) const COMMAND: Command = Command {
     path: &["check"],
     summary: "Find out what does not work, and what to do about it",
     about: &[
-        "Looks at everything the agent depends on: configuration, routing daemon, clock, ports, sockets, broker, \
-         certificates, hardware. Each finding that is not good comes with its reason and a remedy. Nothing is changed, and \
-         the agent may run meanwhile.",
-        "Run it as the user of the agent, or as root, to see what the agent can read. Warnings alone leave the exit status \
-         at 0.",
+        "Looks at everything the agent depends on: configuration, routing daemon, clock, ports, \
+         sockets, broker, certificates, hardware. Each finding that is not good comes with its \
+         reason and a remedy. Nothing is changed, and the agent may run meanwhile.",
+        "Run it as the user of the agent, or as root, to see what the agent can read. Warnings \
+         alone leave the exit status at 0.",
     ],
     operands: &[],
     options: &[JSON, CONFIG],

@@ -63,8 +63,8 @@ pub(super) const HARDWARE: Section = Section {
         },
         Key {
             name: "exclude",
-            doc: "Devices, mount points, interfaces and sensors to leave out, by collector. `*` stands for any \
-                  characters and `?` for one.",
+            doc: "Devices, mount points, interfaces and sensors to leave out, by collector. `*` \
+                  stands for any characters and `?` for one.",
             preset: Preset::Is("{}"),
             example: "{ network = [\"veth*\", \"docker*\"], filesystem = [\"/boot*\"] }",
             field: Field::Patterns(place!(hardware.exclude), collectors),

@@ -7,12 +7,14 @@ use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect};
 
 pub(super) const LINKS: Section = Section {
     name: "links",
-    doc: "How network costs behave over time: when they are old, how they are smoothed, and when a vehicle counts \
-          as unreachable. The defaults come from measurements and suit the daemons' default timers.",
+    doc: "How network costs behave over time: when they are old, how they are smoothed, and when a \
+          vehicle counts as unreachable. The defaults come from measurements and suit the daemons' \
+          default timers.",
     keys: &[
         Key {
             name: "stale_after",
-            doc: "No answer of the daemon for this long marks every value as stale; an unreachable vehicle becomes unknown.",
+            doc: "No answer of the daemon for this long marks every value as stale; an unreachable \
+                  vehicle becomes unknown.",
             preset: Preset::Is("\"10s\""),
             example: "\"30s\"",
             field: Field::Duration(
@@ -23,7 +25,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "unknown_after",
-            doc: "No answer that supports a value for this long makes it unknown. A restart of the daemon and its warm-up must fit in.",
+            doc: "No answer that supports a value for this long makes it unknown. A restart of the \
+                  daemon and its warm-up must fit in.",
             preset: Preset::Is("\"2m\""),
             example: "\"5m\"",
             field: Field::Duration(
@@ -34,7 +37,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "forget_after",
-            doc: "A vehicle that is not configured and has not been reachable for this long is forgotten.",
+            doc: "A vehicle that is not configured and has not been reachable for this long is \
+                  forgotten.",
             preset: Preset::Is("\"12h\""),
             example: "\"3d\"",
             field: Field::Duration(
@@ -45,7 +49,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "warmup_min",
-            doc: "Shortest warm-up of a daemon, from its start. Until then nothing becomes unreachable.",
+            doc: "Shortest warm-up of a daemon, from its start. Until then nothing becomes \
+                  unreachable.",
             preset: Preset::Is("\"40s\""),
             example: "\"60s\"",
             field: Field::Duration(
@@ -97,7 +102,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "publish_percent",
-            doc: "A change is published at once when it is larger than this share of the published cost and than `publish_units`.",
+            doc: "A change is published at once when it is larger than this share of the published \
+                  cost and than `publish_units`.",
             preset: Preset::Is("10"),
             example: "5",
             field: Field::Integer(place!(links.publish_percent as u32), [0, 100], "percent"),
@@ -105,7 +111,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "publish_units",
-            doc: "A change is published at once when it is larger than this and than `publish_percent`.",
+            doc: "A change is published at once when it is larger than this and than \
+                  `publish_percent`.",
             preset: Preset::Is("10"),
             example: "20",
             field: Field::Integer(
@@ -128,7 +135,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "unreachable_hold",
-            doc: "With olsrd, a vehicle is unreachable only after its route has been missing for this long.",
+            doc: "With olsrd, a vehicle is unreachable only after its route has been missing for \
+                  this long.",
             preset: Preset::Is("\"4s\""),
             example: "\"10s\"",
             field: Field::Duration(
@@ -139,7 +147,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "unreachable_samples",
-            doc: "A vehicle is unreachable only after its route has been missing in this many readings.",
+            doc: "A vehicle is unreachable only after its route has been missing in this many \
+                  readings.",
             preset: Preset::Is("3"),
             example: "5",
             field: Field::Integer(place!(links.unreachable_samples as u32), [1, 100], "readings"),
@@ -147,7 +156,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "unreachable_hold_olsrd2",
-            doc: "With olsrd2, a vehicle is unreachable only after its route has been missing for the HELLO validity time and this long.",
+            doc: "With olsrd2, a vehicle is unreachable only after its route has been missing for \
+                  the HELLO validity time and this long.",
             preset: Preset::Is("\"3s\""),
             example: "\"10s\"",
             field: Field::Duration(
@@ -158,7 +168,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "unseen_hold",
-            doc: "A vehicle that has never had a route is unreachable only after this long: its addresses may not have arrived.",
+            doc: "A vehicle that has never had a route is unreachable only after this long: its \
+                  addresses may not have arrived.",
             preset: Preset::Is("\"1m\""),
             example: "\"2m\"",
             field: Field::Duration(
@@ -169,7 +180,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "return_delay",
-            doc: "A vehicle is reachable again only after its route has been present for this long.",
+            doc: "A vehicle is reachable again only after its route has been present for this \
+                  long.",
             preset: Preset::Is("\"10s\""),
             example: "\"20s\"",
             field: Field::Duration(
@@ -180,7 +192,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "return_hellos",
-            doc: "Or, for a neighbour, after its link has been usable for this many HELLO intervals.",
+            doc: "Or, for a neighbour, after its link has been usable for this many HELLO \
+                  intervals.",
             preset: Preset::Is("10"),
             example: "20",
             field: Field::Integer(
@@ -192,7 +205,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "return_delay_max",
-            doc: "While a vehicle comes and goes, `return_delay` and `return_hellos` double up to this.",
+            doc: "While a vehicle comes and goes, `return_delay` and `return_hellos` double up to \
+                  this.",
             preset: Preset::Is("\"160s\""),
             example: "\"10m\"",
             field: Field::Duration(
@@ -203,7 +217,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "flap_window",
-            doc: "A vehicle comes and goes when it is lost again within this time of having come back.",
+            doc: "A vehicle comes and goes when it is lost again within this time of having come \
+                  back.",
             preset: Preset::Is("\"1m\""),
             example: "\"2m\"",
             field: Field::Duration(
@@ -226,7 +241,8 @@ pub(super) const LINKS: Section = Section {
         },
         Key {
             name: "missed_hello_cost",
-            doc: "Cost added for each further HELLO interval a neighbour misses, before the daemon notices.",
+            doc: "Cost added for each further HELLO interval a neighbour misses, before the daemon \
+                  notices.",
             preset: Preset::Is("100"),
             example: "200",
             field: Field::Integer(

@@ -39,8 +39,8 @@ pub(super) const MESH: Section = Section {
         },
         Key {
             name: "connect",
-            doc: "Address and port of that interface. olsrd accepts exactly one address, by default \
-                  127.0.0.1 (`::1` with IPv6).",
+            doc: "Address and port of that interface. olsrd accepts exactly one address, by \
+                  default 127.0.0.1 (`::1` with IPv6).",
             preset: Preset::Unset("the daemons' own ports on loopback are tried"),
             example: "\"127.0.0.1:9090\"",
             field: Field::OptionalAddress(place!(mesh.connect)),
@@ -70,8 +70,8 @@ pub(super) const MESH: Section = Section {
         },
         Key {
             name: "names_file",
-            doc: "Hosts file written by olsrd's nameservice plugin. Names in it come over the radio and \
-                  are believed only as far as it goes.",
+            doc: "Hosts file written by olsrd's nameservice plugin. Names in it come over the \
+                  radio and are believed only as far as it goes.",
             preset: Preset::Unset("no names are read from a file"),
             example: "\"/var/run/hosts_olsr\"",
             field: Field::OptionalPath(place!(mesh.names_file)),
@@ -87,8 +87,8 @@ pub(super) const MESH: Section = Section {
         },
         Key {
             name: "reference_rate",
-            doc: "Bit rate that counts as network cost 100 where olsrd2 knows the rates of its links. Must \
-                  be the same on all vehicles.",
+            doc: "Bit rate that counts as network cost 100 where olsrd2 knows the rates of its \
+                  links. Must be the same on all vehicles.",
             preset: Preset::Is("6_000_000"),
             example: "24_000_000",
             field: Field::Integer(
@@ -108,7 +108,8 @@ pub(super) const MESH: Section = Section {
         },
         Key {
             name: "vehicles",
-            doc: "Addresses of vehicles by name. What is configured here wins over names heard in the mesh.",
+            doc: "Addresses of vehicles by name. What is configured here wins over names heard in \
+                  the mesh.",
             preset: Preset::Is("{}"),
             example: "{ bravo = [\"10.0.0.2\"], charlie = [\"10.0.0.3\", \"fd00::3\"] }",
             field: Field::Addresses(place!(mesh.vehicles)),

@@ -77,8 +77,8 @@ pub(super) const MQTT: Section = Section {
         },
         Key {
             name: "password_file",
-            doc: "File that holds the password in its first line. Nobody but the agent's user should be able to \
-                  read it.",
+            doc: "File that holds the password in its first line. Nobody but the agent's user \
+                  should be able to read it.",
             preset: Preset::Unset("no password is sent"),
             example: "\"/etc/outrider/mqtt.password\"",
             field: Field::OptionalPath(place!(mqtt.password_file)),
@@ -110,8 +110,8 @@ pub(super) const MQTT: Section = Section {
         },
         Key {
             name: "key_file",
-            doc: "PEM file of the private key of that certificate. Nobody but the agent's user should be able \
-                  to read it.",
+            doc: "PEM file of the private key of that certificate. Nobody but the agent's user \
+                  should be able to read it.",
             preset: Preset::Unset("no client certificate is shown"),
             example: "\"/etc/outrider/alpha.key\"",
             field: Field::OptionalPath(place!(mqtt.key_file)),
@@ -149,8 +149,8 @@ pub(super) const MQTT: Section = Section {
         },
         Key {
             name: "batch",
-            doc: "Time one telemetry message covers. Longer batches need fewer bytes and lose more when power \
-                  fails.",
+            doc: "Time one telemetry message covers. Longer batches need fewer bytes and lose more \
+                  when power fails.",
             preset: Preset::Is("\"60s\""),
             example: "\"10s\"",
             field: Field::Duration(
@@ -161,8 +161,8 @@ pub(super) const MQTT: Section = Section {
         },
         Key {
             name: "queue_bytes",
-            doc: "Memory for records that wait for the broker. When it is full the oldest telemetry is dropped and \
-                  counted.",
+            doc: "Memory for records that wait for the broker. When it is full the oldest \
+                  telemetry is dropped and counted.",
             preset: Preset::Is("\"1MiB\""),
             example: "\"256KiB\"",
             field: Field::Size(place!(mqtt.queue_bytes as usize), [64 << 10, 256 << 20]),
@@ -170,7 +170,8 @@ pub(super) const MQTT: Section = Section {
         },
         Key {
             name: "in_flight",
-            doc: "Records sent without acknowledgement so far. More fill a link with long delay better.",
+            doc: "Records sent without acknowledgement so far. More fill a link with long delay \
+                  better.",
             preset: Preset::Is("16"),
             example: "64",
             field: Field::Integer(place!(mqtt.in_flight as usize), [1, 1_000], "records"),

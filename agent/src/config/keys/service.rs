@@ -10,8 +10,8 @@ pub(super) const VEHICLE: Section = Section {
     keys: &[
         Key {
             name: "name",
-            doc: "Name of this vehicle in metrics, topics and its cluster. Use the Kubernetes node's name \
-                  when the scheduler is to find `olsr_network_cost` by it.",
+            doc: "Name of this vehicle in metrics, topics and its cluster. Use the Kubernetes \
+                  node's name when the scheduler is to find `olsr_network_cost` by it.",
             preset: Preset::Found("the host name, in lower case"),
             example: "\"alpha\"",
             field: Field::Text(place!(vehicle.name), rules::vehicle_name),
@@ -33,8 +33,8 @@ pub(super) const HTTP: Section = Section {
     doc: "Metrics and status page. Nothing can be changed through it.",
     keys: &[Key {
         name: "listen",
-        doc: "Where to serve `/metrics`, the status page and `/v1`. Without password or encryption: \
-              listen on other addresses only where everybody may read.",
+        doc: "Where to serve `/metrics`, the status page and `/v1`. Without password or \
+              encryption: listen on other addresses only where everybody may read.",
         preset: Preset::Is("\"127.0.0.1:9695\""),
         example: "\"0.0.0.0:9695\"",
         field: Field::AddressOrOff(place!(http.listen)),
@@ -49,8 +49,8 @@ pub(super) const CONTROL: Section = Section {
         name: "path",
         doc: "Path of the socket. Its mode is 0660: user and group of the agent may use it.",
         preset: Preset::Found(
-            "`control.sock` in `$RUNTIME_DIRECTORY` (systemd), else in \
-             `$XDG_RUNTIME_DIR/outrider` unless root, else in `/run/outrider`",
+            "`control.sock` in `$RUNTIME_DIRECTORY` (systemd), else in `$XDG_RUNTIME_DIR/outrider` \
+             unless root, else in `/run/outrider`",
         ),
         example: "\"/run/outrider/control.sock\"",
         field: Field::PathOrOff(place!(control.path)),
