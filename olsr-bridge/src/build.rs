@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use crate::cost::{self, CostOptions, Measure};
 use crate::identity;
+use crate::order;
 use crate::view::{
     Alias, AttachedNetwork, Complaint, Daemon, DaemonKind, Edge, Gateway, HostName, Link, MeshView,
     Neighbor, Part, PartAge, Protocol, Route,
@@ -397,23 +398,54 @@ impl Parts {
         self.own_addresses.sort_unstable();
         let mut doubled = Vec::new();
         let mut note = |part: Part, count: u32| doubled.push((part, count));
-        note(Part::Links, unique(&mut self.links, |a, b| link_key(&a.0).cmp(&link_key(&b.0))));
-        note(Part::Neighbors, unique(&mut self.neighbors, |a, b| a.address.cmp(&b.address)));
-        note(Part::Routes, unique(&mut self.routes, |a, b| a.0.destination.cmp(&b.0.destination)));
-        note(
-            Part::Topology,
-            unique(&mut self.edges, |a, b| (a.0.from, a.0.to).cmp(&(b.0.from, b.0.to))),
+        order::sort(
+            &mut self.links,
+            |(link, _)| order::rank(link.remote),
+            |(a, _), (b, _)| link_key(a).cmp(&link_key(b)),
+        );
+        note(Part::Links, unique(&mut self.links, |(a, _), (b, _)| link_key(a) == link_key(b)));
+        order::sort(
+            &mut self.neighbors,
+            |neighbor| order::rank(neighbor.address),
+            |a, b| a.address.cmp(&b.address),
+        );
+        note(Part::Neighbors, unique(&mut self.neighbors, |a, b| a.address == b.address));
+        order::sort(
+            &mut self.routes,
+            |(route, _)| order::rank(route.destination.address),
+            |(a, _), (b, _)| a.destination.cmp(&b.destination),
         );
         note(
-            Part::Networks,
-            unique(&mut self.networks, |a, b| (a.prefix, a.node).cmp(&(b.prefix, b.node))),
+            Part::Routes,
+            unique(&mut self.routes, |(a, _), (b, _)| a.destination == b.destination),
         );
-        note(Part::Aliases, unique(&mut self.aliases, Ord::cmp));
-        note(Part::Gateways, unique(&mut self.gateways, |a, b| a.0.node.cmp(&b.0.node)));
-        note(
-            Part::Names,
-            unique(&mut self.names, |a, b| (&a.name, a.address).cmp(&(&b.name, b.address))),
+        order::sort(
+            &mut self.edges,
+            |(edge, _)| order::rank_of_pair(edge.from, edge.to),
+            |(a, _), (b, _)| (a.from, a.to).cmp(&(b.from, b.to)),
         );
+        let same_ends = unique(&mut self.edges, |(a, _), (b, _)| a.from == b.from && a.to == b.to);
+        note(Part::Topology, same_ends);
+        order::sort(
+            &mut self.networks,
+            |network| order::rank(network.prefix.address),
+            |a, b| (a.prefix, a.node).cmp(&(b.prefix, b.node)),
+        );
+        let same_network =
+            |a: &AttachedNetwork, b: &AttachedNetwork| a.prefix == b.prefix && a.node == b.node;
+        note(Part::Networks, unique(&mut self.networks, same_network));
+        let rank = |alias: &Alias| order::rank_of_pair(alias.node, alias.address);
+        order::sort(&mut self.aliases, rank, Ord::cmp);
+        self.aliases.dedup();
+        order::sort(
+            &mut self.gateways,
+            |(gateway, _)| order::rank(gateway.node),
+            |(a, _), (b, _)| a.node.cmp(&b.node),
+        );
+        note(Part::Gateways, unique(&mut self.gateways, |(a, _), (b, _)| a.node == b.node));
+        self.names.sort_by(|a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
+        let same_name = |a: &HostName, b: &HostName| a.name == b.name && a.address == b.address;
+        note(Part::Names, unique(&mut self.names, same_name));
         for (part, count) in doubled {
             if count > 0 {
                 let fault = "rows that contradict an earlier row of the same name were left out";
@@ -427,17 +459,16 @@ fn link_key(link: &Link) -> (IpAddr, Option<IpAddr>, Option<&str>) {
     (link.remote, link.local, link.interface.as_deref())
 }
 
-/// Sorts `rows`, keeps the first of each run of equals in the daemon's order, and tells how many of the dropped ones
-/// said something else.
-fn unique<T: PartialEq>(rows: &mut Vec<T>, order: fn(&T, &T) -> std::cmp::Ordering) -> u32 {
-    rows.sort_by(order);
+/// Keeps the first of each run of rows of the `same` name, which is the daemon's first, and tells how many of the
+/// dropped ones said something else.
+fn unique<T: PartialEq>(rows: &mut Vec<T>, same: impl Fn(&T, &T) -> bool) -> u32 {
     let mut contradictions: u32 = 0;
     rows.dedup_by(|later, first| {
-        let same = order(later, first).is_eq();
-        if same && later != first {
+        let dropped = same(later, first);
+        if dropped && later != first {
             contradictions = contradictions.saturating_add(1);
         }
-        same
+        dropped
     });
     contradictions
 }

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use crate::build::Parts;
+use crate::order;
 use crate::view::{Prefix, is_link_local};
 
 /// Which tables were read to their end, so that absence from them means something.
@@ -73,9 +74,13 @@ impl Tables {
         // Each of the three is sorted and repeats itself.
         nodes.dedup();
         Tables {
-            aliases: Sorted::new(aliases.collect()),
-            networks: Sorted::new(networks.collect()),
-            nodes: Sorted::new(nodes.into_iter().map(|node| (node, ())).collect()),
+            aliases: Sorted::new(aliases.collect(), |(address, node)| {
+                order::rank_of_pair(*address, *node)
+            }),
+            networks: Sorted::new(networks.collect(), |(prefix, _)| order::rank(prefix.address)),
+            nodes: Sorted::new(nodes.into_iter().map(|node| (node, ())).collect(), |(node, ())| {
+                order::rank(*node)
+            }),
             known,
         }
     }
@@ -119,8 +124,8 @@ struct Sorted<K, V> {
 }
 
 impl<K: Ord, V: Ord> Sorted<K, V> {
-    fn new(mut rows: Vec<(K, V)>) -> Sorted<K, V> {
-        rows.sort();
+    fn new(mut rows: Vec<(K, V)>, rank: fn(&(K, V)) -> u64) -> Sorted<K, V> {
+        order::sort(&mut rows, rank, Ord::cmp);
         rows.dedup();
         Sorted { rows, at: 0 }
     }

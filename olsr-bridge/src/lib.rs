@@ -15,6 +15,7 @@ pub mod json;
 pub mod lookup;
 pub mod names;
 pub mod number;
+mod order;
 pub mod v1;
 pub mod v2;
 pub mod view;
