@@ -44,8 +44,10 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("target") {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            // Links are not followed: fixtures of /sys link back to their parents.
+            if entry.file_type().unwrap().is_dir() && !path.ends_with("target") {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 found.push(path);
@@ -127,14 +129,17 @@ fn every_source_file_says_what_it_is() {
 /// Unsafe code is denied by lint; a module that must allow it is listed here with its reason.
 #[test]
 fn unsafe_code_is_only_where_it_is_named() {
-    const ALLOWED: &[&str] = &[];
+    // adjtimex(2) has no safe wrapper in any crate that is used.
+    const ALLOWED: &[&str] = &["agent/src/shell/adjtimex.rs"];
     let root = workspace();
     let mut faults = String::new();
     for folder in ["agent/src", "olsr-bridge/src", "cross/xtask/src", "hw-tests/convoy/src"] {
         for file in sources(&root.join(folder)) {
             let text = fs::read_to_string(&file).unwrap();
             let relative = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-            if text.contains("allow(unsafe_code)") && !ALLOWED.contains(&relative.as_str()) {
+            let allows =
+                ["allow(unsafe_code", "expect(unsafe_code"].iter().any(|a| text.contains(a));
+            if allows && !ALLOWED.contains(&relative.as_str()) {
                 faults += &format!("{relative} allows unsafe code\n");
             }
         }

@@ -19,7 +19,7 @@ pub struct Discipline {
 
 /// Reads the state of the clock's discipline; `None` where a sandbox forbids the call.
 #[must_use]
-#[expect(unsafe_code)]
+#[allow(unsafe_code)]
 pub fn read() -> Option<Discipline> {
     // SAFETY: `timex` consists of integers only, for which all zeros is a value; `modes` 0 only reads, and the kernel
     // writes no further than the structure that it is given exclusively.

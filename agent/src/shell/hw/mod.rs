@@ -5,7 +5,7 @@
 //!
 //! Why not the sysinfo crate throughout: it has no root argument (containers, fixtures), knows neither eMMC wear,
 //! pressure, power supplies, throttling nor Wi-Fi, reads all mounts in one call that a dead NFS server blocks, and what
-//! it does read it reads in more calls. It is used where it is good: this very process ([`process`]).
+//! it does read it reads in more calls. It is used where it is good: this very process (`process.rs`).
 //!
 //! A missing file means that the machine lacks the feature. An unreadable file or one with unexpected content costs
 //! that item only; it is counted in `outrider_hardware_skipped_items` and described in [`Report::complaints`].
