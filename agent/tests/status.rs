@@ -143,14 +143,22 @@ fn the_check_recognises_a_running_agent() {
     let server = Server::start_at(loopback, Some(&socket), Convoy::new(3), Limits::default());
     let config = folder.path().join("outrider.toml");
     let text = format!(
-        "[control]\npath = \"{}\"\n[http]\nlisten = \"{}\"\n[mesh]\ndaemon = \"none\"\n",
+        "[control]\npath = \"{}\"\n[http]\nlisten = \"{}\"\n[mesh]\ndaemon = \"none\"\n[vehicle]\n",
         socket.display(),
         server.tcp
     );
-    std::fs::write(&config, text).unwrap();
-    let text = output(&["check", "--config", config.to_str().unwrap()]);
-    let flat: Vec<&str> = text.split_whitespace().collect();
-    let flat = flat.join(" ");
-    assert!(flat.contains("is held by a running agent"), "{text}");
-    assert!(flat.contains("and is healthy"), "{text}");
+    let check = |name: &str| {
+        std::fs::write(&config, format!("{text}name = \"{name}\"\n")).unwrap();
+        let found = outrider(&["check", "--config", config.to_str().unwrap()]);
+        let text = String::from_utf8(found.stdout).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        (found.status.code(), words.join(" "))
+    };
+    let (code, text) = check("veh-01");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("is held by the running agent"), "{text}");
+    assert!(text.contains("and is healthy"), "{text}");
+    let (code, text) = check("zulu");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("held by an agent that calls itself `veh-01`"), "{text}");
 }

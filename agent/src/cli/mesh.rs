@@ -47,7 +47,7 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     if arguments.flag(&DIRECT) {
         return run_direct(arguments, terminal);
     }
-    let answer = ask(&endpoints(arguments)?, "/v1/mesh")?;
+    let answer = ask(&endpoints(arguments)?, "/v1/mesh").map_err(suggest_direct)?;
     let view: MeshView = document(&answer.body)?;
     if arguments.flag(&JSON) {
         terminal.print(&format!("{}\n", answer.body.trim_end()))?;
@@ -57,6 +57,17 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
     let age_ms = age_ms.and_then(|(_, value)| value.parse().ok());
     terminal.print(&render(&view, age_ms, terminal))?;
     Ok(Exit::Ok)
+}
+
+/// Where no agent answers, the daemon may.
+fn suggest_direct(failure: Failure) -> Failure {
+    match failure {
+        Failure { exit: Exit::Unreachable, text: Some(text) } => Failure::new(
+            Exit::Unreachable,
+            format!("{text}\n`outrider mesh --direct` reads the routing daemon without agent."),
+        ),
+        other => other,
+    }
 }
 
 fn run_direct(arguments: &Arguments, terminal: &Terminal) -> Outcome {

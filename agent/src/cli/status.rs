@@ -121,7 +121,8 @@ fn mesh_facts(status: &Status) -> Vec<(&'static str, String, Style)> {
         }
         _ => facts.push(("Mesh", "no view of the mesh so far".to_owned(), Style::Warning)),
     }
-    if let Some(error) = &mesh.error {
+    let told = |text: &str| status.health.reasons.iter().any(|reason| reason.text.contains(text));
+    if let Some(error) = mesh.error.as_ref().filter(|error| !told(&error.text)) {
         facts.push(("", error.text.clone(), Style::Warning));
     }
     let complaints: u64 = mesh.complaints.iter().map(|c| u64::from(c.count)).sum();

@@ -292,10 +292,10 @@ fn summary(tried: Vec<Failure>, explicit: bool) -> Failure {
         tried.iter().partition(|failure| failure.class == FailureClass::Refused);
     let mut each: Vec<String> = others.iter().map(|failure| failure.text.clone()).collect();
     if !refused.is_empty() {
+        let count = if others.is_empty() { "any".to_owned() } else { refused.len().to_string() };
         each.push(format!(
-            "nobody listens at {} of the {} default ports on 127.0.0.1 and ::1; start the daemon or load its plugin, or \
-             name its address",
-            refused.len(),
+            "nobody listens at {count} of the {} default ports on 127.0.0.1 and ::1; start the \
+             daemon or load its plugin, or name its address",
             tried.len()
         ));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Check, Context, Finding};
 use crate::cli::agent;
 use crate::cli::client::{Endpoint, get};
+use crate::core::status::Status;
 
 pub(super) const CHECK: Check = Check {
     id: "http",
@@ -35,8 +36,17 @@ fn run(context: &Context) -> Vec<Finding> {
 }
 
 fn port(context: &Context, listen: SocketAddr) -> Vec<Finding> {
-    if held_by_agent(context) {
-        return Finding::ok(format!("{listen} is held by a running agent"));
+    match holder(context) {
+        Some(vehicle) if vehicle == context.config.vehicle.name => {
+            return Finding::ok(format!("{listen} is held by the running agent"));
+        }
+        Some(vehicle) => {
+            return vec![Finding::error(
+                format!("{listen} is held by an agent that calls itself `{vehicle}`"),
+                "let only one agent run, or set another `listen` in section `[http]` for one of them",
+            )];
+        }
+        None => {}
     }
     // The agent, too, listens on addresses that the machine does not have yet; so only what is
     // there is tried.
@@ -64,11 +74,11 @@ fn port(context: &Context, listen: SocketAddr) -> Vec<Finding> {
     }
 }
 
-/// Whether an agent answers on the configured port.
-fn held_by_agent(context: &Context) -> bool {
-    agent::of_config(&context.config)
-        .iter()
-        .filter(|endpoint| matches!(endpoint, Endpoint::Tcp(_)))
-        .filter_map(|endpoint| get(endpoint, "/healthz", ANSWER_WITHIN).ok())
-        .any(|answer| serde_json::from_str::<crate::core::health::Health>(&answer.body).is_ok())
+/// What the agent that answers on the configured port calls its vehicle.
+fn holder(context: &Context) -> Option<String> {
+    let endpoints = agent::of_config(&context.config);
+    let tcp = endpoints.iter().find(|endpoint| matches!(endpoint, Endpoint::Tcp(_)))?;
+    let answer = get(tcp, "/v1/status", ANSWER_WITHIN).ok()?;
+    let status: Status = serde_json::from_str(&answer.body).ok()?;
+    Some(status.identity.vehicle)
 }
