@@ -56,7 +56,9 @@ const CENTRED: &str = "(() => {
         && Math.abs(own.top + own.bottom - box.top - box.bottom) < 4;
 })()";
 
-const NO_SIDEWAYS: &str = "document.documentElement.scrollWidth <= window.innerWidth";
+/// Nothing has to be scrolled sideways, and no cell of the table sticks out of its card.
+const NO_SIDEWAYS: &str = "document.documentElement.scrollWidth <= window.innerWidth
+    && [...document.querySelectorAll('#vehicles td')].every(cell => cell.scrollWidth <= cell.clientWidth + 1)";
 
 #[test]
 fn sixty_vehicles_are_drawn_and_listed_on_desktop_and_phone() {

@@ -328,7 +328,7 @@ function table(status) {
     say(cells[1].firstElementChild.children[0], costWords(vehicle));
     const kind = classOf(vehicle);
     const swatch = cells[1].firstElementChild.children[1];
-    swatch.className = kind === "own" ? "" : "swatch " + kind;
+    swatch.className = "swatch " + kind;
     say(swatch, kind === "off" ? "×" : kind === "dim" ? "?" : "");
     say(cells[2], vehicle.hops == null ? "" : String(vehicle.hops));
     say(cells[3], way);
