@@ -8,6 +8,7 @@ _outrider() {
             'status:Show vehicles, mesh, hardware and connections'
             'mesh:Show links, routes and networks of the routing daemon'
             'check:Find out what does not work, and what to do about it'
+            'decode:Turn telemetry payloads into JSON lines'
             'config:Commands about the config'
             'version:Print the version'
             'man:Print the manual page'
@@ -65,6 +66,19 @@ _outrider() {
             '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
             '-h[Print help]' \
             '--help[Print help]' ;;
+        "decode") _arguments \
+            '-b[Name series by this birth document]:FILE:_files' \
+            '--birth[Name series by this birth document]:FILE:_files' \
+            '--batches[Print one line for each batch, with one list of values for each series]' \
+            '--connect[Read from this MQTT broker; with --config, as section `\[mqtt\]` says how (user, TLS)]:HOST:PORT: ' \
+            '--topic[Read these topics of the broker; default everything below `mqtt.topic`]:FILTER: ' \
+            '-n[End after this many payloads of the broker]:NUMBER: ' \
+            '--count[End after this many payloads of the broker]:NUMBER: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FILE:_files' ;;
         "config default") _arguments \
             '-h[Print help]' \
             '--help[Print help]' ;;
