@@ -12,6 +12,7 @@
 use std::net::IpAddr;
 
 use crate::number;
+use crate::scan::{self, IS_DELIMITER, begins_with, plain_number};
 
 /// Deepest nesting that is followed. The daemons use at most 6 levels; a document beyond this limit is treated as if it
 /// ended there.
@@ -445,7 +446,7 @@ impl<'a> Reader<'a> {
     /// The bytes of the key whose opening quote stands here.
     fn name(&mut self) -> &'a [u8] {
         let start = self.at + 1;
-        let Some(length) = number::find(b'"', &self.input[start..]) else {
+        let Some(length) = scan::find(b'"', &self.input[start..]) else {
             self.end_of_input();
             return &[];
         };
@@ -459,7 +460,7 @@ impl<'a> Reader<'a> {
     fn quoted(&mut self, or_key: bool) -> &'a [u8] {
         let start = self.at + 1;
         let mut from = start;
-        while let Some(length) = number::find(b'"', &self.input[from..]) {
+        while let Some(length) = scan::find(b'"', &self.input[from..]) {
             let end = from + length;
             if closes(&self.input[end + 1..], or_key) {
                 self.at = end + 1;
@@ -507,53 +508,6 @@ impl<'a> Scalar<'a> {
                 None => Scalar::Word(token),
             },
         }
-    }
-}
-
-/// Bytes that end a bare token: separators, closing brackets, and what begins another value.
-const IS_DELIMITER: [bool; 256] = {
-    let mut table = [false; 256];
-    let bytes = b",}] \n\t\r{[\"";
-    let mut at = 0;
-    while at < bytes.len() {
-        table[bytes[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
-
-/// How many bytes at the beginning of `bytes` surely belong to a number (`-./0123456789`), seen eight at a time; the
-/// next one must be looked at.
-fn plain_number(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    let Some(chunk) = bytes.first_chunk::<8>() else { return 0 };
-    let word = u64::from_le_bytes(*chunk);
-    // The highest bit of a byte is set when it lies above `9`, below `-`, or is no ASCII. Neither sum nor difference
-    // carries into the next byte.
-    let low = word & !HIGHS;
-    let above = low + ONES * u64::from(0x7f - b'9');
-    let below = !((low | HIGHS) - ONES * u64::from(b'-'));
-    let others = (above | below | word) & HIGHS;
-    (others.trailing_zeros() / 8) as usize
-}
-
-/// Whether `input` begins with `wanted`, which is not empty. Short texts are compared in words of 8 bytes, which may
-/// overlap; a call to the library's comparison would cost more than the comparison.
-fn begins_with(input: &[u8], wanted: &[u8]) -> bool {
-    let Some(input) = input.get(..wanted.len()) else { return false };
-    let word = |bytes: &[u8]| bytes.first_chunk::<8>().map(|chunk| u64::from_le_bytes(*chunk));
-    let last = |bytes: &[u8]| bytes.last_chunk::<8>().map(|chunk| u64::from_le_bytes(*chunk));
-    match wanted.len() {
-        0 => false,
-        8..=16 => word(input) == word(wanted) && last(input) == last(wanted),
-        17..=32 => {
-            word(input) == word(wanted)
-                && last(input) == last(wanted)
-                && word(&input[8..]) == word(&wanted[8..])
-                && last(&input[..input.len() - 8]) == last(&wanted[..wanted.len() - 8])
-        }
-        _ => input == wanted,
     }
 }
 

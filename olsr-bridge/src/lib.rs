@@ -16,6 +16,7 @@ pub mod lookup;
 pub mod names;
 pub mod number;
 mod order;
+mod scan;
 pub mod v1;
 pub mod v2;
 pub mod view;

@@ -174,24 +174,3 @@ fn ipv4_of_window(window: &[u8; 16]) -> (Option<Ipv4Addr>, usize) {
     }
     (Some(Ipv4Addr::from_bits(address)), at)
 }
-
-/// Position of the first `wanted` in `bytes`, eight bytes at a step.
-#[must_use]
-pub fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = ONES << 7;
-    let pattern = ONES * u64::from(wanted);
-    let mut chunks = bytes.chunks_exact(8);
-    let mut at = 0;
-    for chunk in chunks.by_ref() {
-        let word = u64::from_le_bytes(chunk.try_into().expect("chunks_exact gives 8 bytes"));
-        let difference = word ^ pattern;
-        // The lowest set bit marks the first zero byte of the difference.
-        let zeros = difference.wrapping_sub(ONES) & !difference & HIGHS;
-        if zeros != 0 {
-            return Some(at + (zeros.trailing_zeros() / 8) as usize);
-        }
-        at += 8;
-    }
-    chunks.remainder().iter().position(|&byte| byte == wanted).map(|rest| at + rest)
-}

@@ -11,16 +11,16 @@ use std::net::IpAddr;
 pub(crate) fn rank(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => 1 << 63 | (address.to_bits() >> 65) as u64,
+        IpAddr::V6(address) => (1 << 63) | (address.to_bits() >> 65) as u64,
     }
 }
 
 /// An integer that never falls when `address` rises, or when it stays and `other` rises.
 pub(crate) fn rank_of_pair(address: IpAddr, other: IpAddr) -> u64 {
     match (address, other) {
-        (IpAddr::V4(_), IpAddr::V4(_)) => rank(address) << 31 | rank(other) >> 1,
+        (IpAddr::V4(_), IpAddr::V4(_)) => (rank(address) << 31) | (rank(other) >> 1),
         // The greatest that the line above gives for this first address.
-        (IpAddr::V4(_), IpAddr::V6(_)) => rank(address) << 31 | (1 << 31) - 1,
+        (IpAddr::V4(_), IpAddr::V6(_)) => (rank(address) << 31) | ((1 << 31) - 1),
         (IpAddr::V6(_), _) => rank(address),
     }
 }
