@@ -1,3 +1,5 @@
+//! Frames written, cut off, flipped, claimed to be larger than they are, and read back.
+
 use proptest::prelude::*;
 
 use super::*;
