@@ -40,8 +40,8 @@ fn file(folder: &Path, name: &str, content: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Compares with the committed file `tests/golden/<name>`. To accept a change on purpose, run the test with
-/// `OUTRIDER_ACCEPT=1` in the environment and look at the difference.
+/// Compares with the committed file `tests/golden/<name>`. To accept a change on purpose, run the
+/// test with `OUTRIDER_ACCEPT=1` in the environment and look at the difference.
 fn golden(name: &str, text: &str) {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/golden", name].iter().collect();
     let text = text.replace(env!("CARGO_PKG_VERSION"), "VERSION");

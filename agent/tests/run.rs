@@ -1,4 +1,5 @@
-//! `outrider run` as a service manager and an operator see it: the real program, its signals and its messages.
+//! `outrider run` as a service manager and an operator see it: the real program, its signals and
+//! its messages.
 
 use std::fs;
 use std::io::Read as _;

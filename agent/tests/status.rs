@@ -1,4 +1,5 @@
-//! `outrider status` and `outrider mesh`: the real program asks the real server, which shows a made-up convoy.
+//! `outrider status` and `outrider mesh`: the real program asks the real server, which shows a
+//! made-up convoy.
 
 mod fixture;
 #[path = "fixture/server.rs"]

@@ -148,7 +148,8 @@ fn bash_value(value: Value) -> String {
 #[must_use]
 pub fn zsh() -> String {
     let mut script = String::from(
-        "#compdef outrider\n# Completion of outrider for zsh, printed by `outrider completion zsh`.\n\
+        "#compdef outrider\n\
+         # Completion of outrider for zsh, printed by `outrider completion zsh`.\n\
          _outrider() {\n    local -a commands\n    if (( CURRENT == 2 )); then\n",
     );
     script.push_str("        commands=(\n");
@@ -161,10 +162,8 @@ pub fn zsh() -> String {
     }
     script.push_str("\n        return\n    fi\n    local command=\"$words[2]\"\n");
     for group in groups() {
-        script.push_str(&format!(
-            "    if [[ $command == {group} ]]; then\n        if (( CURRENT == 3 )); then\n            \
-             commands=(\n"
-        ));
+        script.push_str(&format!("    if [[ $command == {group} ]]; then\n"));
+        script.push_str("        if (( CURRENT == 3 )); then\n            commands=(\n");
         for command in members(group) {
             script.push_str(&format!(
                 "                '{}:{}'\n",
@@ -172,10 +171,10 @@ pub fn zsh() -> String {
                 zsh_escape(command.summary)
             ));
         }
-        script.push_str(
-            "            )\n            _describe command commands\n            return\n        fi\n        \
-             command=\"$command $words[3]\"\n        shift words\n        (( CURRENT-- ))\n    fi\n",
-        );
+        script.push_str("            )\n            _describe command commands\n");
+        script.push_str("            return\n        fi\n");
+        script.push_str("        command=\"$command $words[3]\"\n        shift words\n");
+        script.push_str("        (( CURRENT-- ))\n    fi\n");
     }
     script.push_str("    shift words\n    (( CURRENT-- ))\n    case \"$command\" in\n");
     for command in COMMANDS {
@@ -269,8 +268,8 @@ pub fn fish() -> String {
     script
 }
 
-/// The command was typed. A word that names both a command and a member of a group, like `check`, counts only
-/// where it stands.
+/// The command was typed. A word that names both a command and a member of a group, like `check`,
+/// counts only where it stands.
 fn fish_condition(command: &Command) -> String {
     let seen: Vec<String> =
         command.path.iter().map(|word| format!("__fish_seen_subcommand_from {word}")).collect();

@@ -115,8 +115,8 @@ impl ConfigSource {
     /// Whether defaults hold because nobody named a file and the default one is missing.
     #[must_use]
     pub fn is_absent(&self) -> bool {
-        !self.named
-            && matches!(self.path.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+        let metadata = self.path.symlink_metadata();
+        !self.named && metadata.is_err_and(|error| error.kind() == ErrorKind::NotFound)
     }
 
     /// Reads and validates the file. Blocks on the file system.

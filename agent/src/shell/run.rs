@@ -1,4 +1,4 @@
-//! The loop of `outrider run`: everything that can happen is one [`Event`], everything the core wants done is one
+//! The loop of `outrider run`: everything that can happen is one `Event`, everything the core wants done is one
 //! [`Effect`], and a reader sees both on one screen each.
 
 use std::fs;

@@ -43,7 +43,7 @@ fn port(context: &Context, listen: SocketAddr) -> Vec<Finding> {
         Some(vehicle) => {
             return vec![Finding::error(
                 format!("{listen} is held by an agent that calls itself `{vehicle}`"),
-                "let only one agent run, or set another `listen` in section `[http]` for one of them",
+                "let only one agent run, or set another `listen` in section `[http]`",
             )];
         }
         None => {}
