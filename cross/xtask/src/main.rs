@@ -2,6 +2,7 @@
 //!
 //! Runs other programs and reads what they say; knows nothing of how the agent works inside.
 
+mod footprint;
 mod packages;
 mod steps;
 mod test;
@@ -12,14 +13,17 @@ const USAGE: &str = "\
 Usage: cargo xtask <command>
 
 Commands:
-  test   install what the tests need, then check formatting, lints, documentation,
-         dependencies and licences, and run every test
+  test       install what the tests need, then check formatting, lints, documentation,
+             dependencies and licences, and run every test
+  footprint  measure size, memory, processor time and bytes on the wire, beside collectd
+             and node_exporter; [--seconds N] (default 600) [--binary PATH]
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("test") => test::run_all(),
+        Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

@@ -9,8 +9,11 @@ use std::process::Command;
 
 use crate::steps::{quiet, run};
 
-/// A program the tests need: names it is known by, and the Debian package that brings it.
-const PROGRAMS: &[(&[&str], &str)] = &[
+/// A program: names it is known by, and the Debian package that brings it.
+pub type Program = (&'static [&'static str], &'static str);
+
+/// What the tests need.
+pub const FOR_TESTS: &[Program] = &[
     (&["cc"], "gcc"),
     (&["mosquitto"], "mosquitto"),
     (&["mosquitto_sub"], "mosquitto-clients"),
@@ -25,22 +28,24 @@ const CARGO_DENY_VERSION: &str = "0.20.2";
 /// Tells Debian's package scripts not to start what is being installed (see invoke-rc.d(8)).
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Makes every program of [`PROGRAMS`] available or fails naming the packages.
-pub fn ensure() -> Result<(), String> {
-    let missing: Vec<&str> = PROGRAMS
+/// Makes every program available, and the `libraries` that they load only when asked to; or fails naming the packages.
+pub fn ensure(programs: &[Program], libraries: &[&'static str]) -> Result<(), String> {
+    let installed = |package: &str| quiet(Command::new("dpkg").args(["-s", package])).is_ok();
+    let programs = programs
         .iter()
         .filter(|(names, _)| !names.iter().any(|name| find(name).is_some()))
-        .map(|(_, package)| *package)
-        .collect();
+        .map(|(_, package)| *package);
+    let libraries = libraries.iter().copied().filter(|package| !installed(package));
+    let missing: Vec<&str> = programs.chain(libraries).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
     let root = quiet(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0");
     if !root {
-        return Err(format!("the tests need programs that are not here; as root: {install}"));
+        return Err(format!("programs are needed that are not here; as root: {install}"));
     }
-    println!("installing what the tests need: {}", missing.join(" "));
+    println!("installing Debian packages: {}", missing.join(" "));
     run("package lists", Command::new("apt-get").args(["update", "-q"]))?;
     let held = hold_services()?;
     let result = run(

@@ -17,7 +17,7 @@ struct Tally {
 
 /// Runs all checks and tests.
 pub fn run_all() -> Result<(), String> {
-    packages::ensure()?;
+    packages::ensure(packages::FOR_TESTS, &[])?;
     let mut failures: Vec<String> = Vec::new();
     let mut note = |result: Result<(), String>| {
         if let Err(message) = result {

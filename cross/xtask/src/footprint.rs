@@ -1,0 +1,401 @@
+//! `cargo xtask footprint`: what the agent costs, beside collectd and node_exporter in the same run.
+//!
+//! Everything is real: the release binary, a broker with TLS, a stand-in daemon that serves a moving 100-node mesh in olsrd's
+//! wire format, and a scraper that asks everybody once a second. Memory and processor time are read from `/proc`,
+//! instructions are counted by valgrind. Prints a Markdown table; asserts only that nothing grew and nobody died.
+
+mod children;
+mod figures;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::packages;
+use crate::steps::{quiet, run};
+use children::Child;
+use figures::{Figures, scrape};
+
+/// Nodes of the mesh that is followed.
+const NODES: u32 = 100;
+
+/// Ticks of the shorter run under valgrind; the difference to the longer one is free of start-up.
+const TICKS_SHORT: u64 = 20;
+/// Ticks of the longer run under valgrind.
+const TICKS_LONG: u64 = 50;
+
+/// Memory may move by this much between the first third and the end of a run: pages of buffers that were not used before.
+const GROWTH_KIB_MAX: u64 = 256;
+
+/// Debian packages of what is measured beside the agent, and of what measures.
+const PACKAGES: &[(&[&str], &str)] = &[
+    (&["mosquitto"], "mosquitto"),
+    (&["openssl"], "openssl"),
+    (&["valgrind"], "valgrind"),
+    (&["collectd"], "collectd-core"),
+    (&["prometheus-node-exporter"], "prometheus-node-exporter"),
+];
+
+/// Libraries that collectd's plugins load and its package only suggests.
+const PLUGIN_LIBRARIES: &[&str] = &["libmosquitto1", "libmicrohttpd12", "libprotobuf-c1"];
+
+/// Measures. `arguments` are those after the command's name.
+pub fn measure(arguments: &[String]) -> Result<(), String> {
+    let options = Options::read(arguments)?;
+    packages::ensure(PACKAGES, PLUGIN_LIBRARIES)?;
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            let mut build = Command::new("cargo");
+            build.args(["build", "--release", "--locked", "--package", "outrider"]);
+            run("build the agent", &mut build)?;
+            PathBuf::from("target/release/outrider")
+        }
+    };
+    let mut build = Command::new("cargo");
+    build.args(["build", "--release", "--locked", "--package", "convoy"]);
+    run("build the stand-in", &mut build)?;
+    let bench = Bench::new(&binary)?;
+    let size = fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
+
+    let idle = bench.idle()?;
+    let side_by_side = bench.side_by_side(options.seconds)?;
+    let instructions = bench.instructions()?;
+    let bytes = bytes_per_sample()?;
+    report(&binary, size, &idle, &side_by_side, instructions, &bytes, options.seconds);
+    side_by_side.check()
+}
+
+struct Options {
+    seconds: u64,
+    binary: Option<PathBuf>,
+}
+
+impl Options {
+    fn read(arguments: &[String]) -> Result<Options, String> {
+        let mut options = Options { seconds: 600, binary: None };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--seconds" => {
+                    let text = value()?;
+                    options.seconds =
+                        text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+                }
+                "--binary" => options.binary = Some(PathBuf::from(value()?)),
+                other => return Err(format!("footprint has no option `{other}`")),
+            }
+        }
+        if options.seconds < 30 {
+            return Err("--seconds: less than 30 says nothing about growth".to_owned());
+        }
+        Ok(options)
+    }
+}
+
+/// Folder, ports and certificates of one measurement.
+struct Bench {
+    folder: PathBuf,
+    binary: PathBuf,
+    broker_tls: u16,
+    broker_plain: u16,
+}
+
+/// The three programs that were measured beside each other.
+struct SideBySide {
+    outrider: Figures,
+    collectd: Figures,
+    node_exporter: Figures,
+}
+
+impl SideBySide {
+    fn check(&self) -> Result<(), String> {
+        let Figures { rss_early_kib, rss_kib, .. } = self.outrider;
+        if rss_kib > rss_early_kib + GROWTH_KIB_MAX {
+            return Err(format!("the agent grew from {rss_early_kib} to {rss_kib} KiB"));
+        }
+        Ok(())
+    }
+}
+
+impl Bench {
+    fn new(binary: &Path) -> Result<Bench, String> {
+        let folder = std::env::current_dir()
+            .map_err(|e| format!("current folder: {e}"))?
+            .join("target/footprint");
+        // What an earlier run left is of no use; a folder that is not there is none.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|e| format!("making {}: {e}", folder.display()))?;
+        let binary =
+            binary.canonicalize().map_err(|e| format!("finding {}: {e}", binary.display()))?;
+        let bench = Bench { folder, binary, broker_tls: free_port()?, broker_plain: free_port()? };
+        bench.certificates()?;
+        Ok(bench)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// An authority and a certificate for the broker on 127.0.0.1.
+    fn certificates(&self) -> Result<(), String> {
+        let openssl = |arguments: &[&str]| {
+            quiet(Command::new("openssl").args(arguments).current_dir(&self.folder))
+        };
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+        let authority = [
+            "req",
+            "-x509",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=footprint",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+        ];
+        openssl(&[&authority[..], &key[..]].concat())?;
+        self.write("san", "subjectAltName=IP:127.0.0.1\n")?;
+        let request =
+            ["req", "-new", "-subj", "/CN=broker", "-keyout", "broker.key", "-out", "broker.csr"];
+        openssl(&[&request[..], &key[..]].concat())?;
+        openssl(&[
+            "x509",
+            "-req",
+            "-days",
+            "2",
+            "-in",
+            "broker.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-extfile",
+            "san",
+            "-out",
+            "broker.pem",
+        ])?;
+        Ok(())
+    }
+
+    fn broker(&self) -> Result<Child, String> {
+        let folder = self.folder.display();
+        let user = quiet(Command::new("id").arg("-un"))?;
+        let config = self.write(
+            "mosquitto.conf",
+            &format!(
+                "user {}\nper_listener_settings true\nlistener {} 127.0.0.1\nallow_anonymous true\n\
+                 listener {} 127.0.0.1\nallow_anonymous true\ncertfile {folder}/broker.pem\nkeyfile {folder}/broker.key\n",
+                user.trim(),
+                self.broker_plain,
+                self.broker_tls
+            ),
+        )?;
+        let mut command = Command::new("mosquitto");
+        command.arg("-c").arg(config);
+        Child::start("mosquitto", &mut command, &self.folder, Some(self.broker_tls))
+    }
+
+    fn daemon(&self, protocol: &str, port: u16) -> Result<Child, String> {
+        let mut command = Command::new("target/release/convoy");
+        command.args(["serve", "--nodes", &NODES.to_string(), "--protocol", protocol]);
+        command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+        Child::start(protocol, &mut command, &self.folder, Some(port))
+    }
+
+    /// The agent; following the mesh over `daemon` with TLS to the broker, or with neither.
+    fn agent(
+        &self,
+        name: &str,
+        daemon: Option<u16>,
+        under: &[&str],
+    ) -> Result<(Child, u16), String> {
+        let port = free_port()?;
+        let folder = self.folder.display();
+        let rest = match daemon {
+            None => "[mesh]\ndaemon = \"none\"\n".to_owned(),
+            Some(daemon) => format!(
+                "[mesh]\ndaemon = \"jsoninfo\"\nconnect = \"127.0.0.1:{daemon}\"\n\
+                 [mqtt]\nhost = \"127.0.0.1\"\nport = {}\ntls = true\nca_file = \"{folder}/ca.pem\"\n",
+                self.broker_tls
+            ),
+        };
+        let config = self.write(
+            &format!("{name}.toml"),
+            &format!(
+                "[vehicle]\nname = \"{name}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+                 [control]\npath = \"{folder}/{name}.sock\"\n{rest}"
+            ),
+        )?;
+        let mut words: Vec<&str> = under.to_vec();
+        let binary = self.binary.to_string_lossy();
+        words.push(&binary);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg("run").arg("--config").arg(config);
+        Ok((Child::start(name, &mut command, &self.folder, Some(port))?, port))
+    }
+
+    fn idle(&self) -> Result<Figures, String> {
+        println!("==> idle for 20 s");
+        let (agent, _) = self.agent("idle", None, &[])?;
+        std::thread::sleep(Duration::from_secs(20));
+        Figures::read(agent.pid())
+    }
+
+    /// All three for the same time, scraped once a second.
+    fn side_by_side(&self, seconds: u64) -> Result<SideBySide, String> {
+        println!("==> agent, collectd and node_exporter side by side for {seconds} s");
+        let _broker = self.broker()?;
+        let (json, text) = (free_port()?, free_port()?);
+        let _json = self.daemon("jsoninfo", json)?;
+        let _text = self.daemon("txtinfo", text)?;
+        let (agent, agent_port) = self.agent("following", Some(json), &[])?;
+        let (collectd, collectd_port) = self.collectd(text)?;
+        let exporter_port = free_port()?;
+        let mut command = Command::new("prometheus-node-exporter");
+        command.arg(format!("--web.listen-address=127.0.0.1:{exporter_port}"));
+        let exporter =
+            Child::start("node_exporter", &mut command, &self.folder, Some(exporter_port))?;
+
+        let children = [&agent, &collectd, &exporter];
+        let started = Instant::now();
+        let warm = Duration::from_secs(seconds / 3);
+        let mut early: Vec<(u64, u64)> = Vec::new();
+        let mut due = started;
+        while started.elapsed() < Duration::from_secs(seconds) {
+            for port in [agent_port, collectd_port, exporter_port] {
+                scrape(port)?;
+            }
+            if early.is_empty() && started.elapsed() >= warm {
+                for child in children {
+                    let pid = child.pid();
+                    early.push((Figures::rss_kib(pid)?, Figures::cpu_ticks(pid)?));
+                }
+            }
+            due += Duration::from_secs(1);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let mut results = Vec::new();
+        for (child, (rss_kib, ticks)) in children.into_iter().zip(early) {
+            let mut figures = Figures::read(child.pid())?;
+            figures.rss_early_kib = rss_kib;
+            figures.cpu_permille = figures.permille_since(ticks, seconds - seconds / 3);
+            results.push(figures);
+        }
+        let [outrider, collectd, node_exporter] = <[Figures; 3]>::try_from(results)
+            .map_err(|_| "three programs were measured".to_owned())?;
+        Ok(SideBySide { outrider, collectd, node_exporter })
+    }
+
+    fn collectd(&self, txtinfo: u16) -> Result<(Child, u16), String> {
+        let port = free_port()?;
+        let folder = self.folder.display();
+        let config = self.write(
+            "collectd.conf",
+            &format!(
+                "Hostname \"footprint\"\nFQDNLookup false\nInterval 1\nBaseDir \"{folder}\"\nPIDFile \"{folder}/collectd.pid\"\n\
+                 TypesDB \"/usr/share/collectd/types.db\"\n\
+                 LoadPlugin cpu\nLoadPlugin memory\nLoadPlugin df\nLoadPlugin interface\nLoadPlugin thermal\nLoadPlugin olsrd\n\
+                 LoadPlugin mqtt\nLoadPlugin write_prometheus\n\
+                 <Plugin olsrd>\n Host \"127.0.0.1\"\n Port \"{txtinfo}\"\n CollectLinks \"Detail\"\n CollectRoutes \"Detail\"\n CollectTopology \"Detail\"\n</Plugin>\n\
+                 <Plugin mqtt>\n <Publish \"broker\">\n  Host \"127.0.0.1\"\n  Port {}\n  QoS 1\n </Publish>\n</Plugin>\n\
+                 <Plugin write_prometheus>\n Host \"127.0.0.1\"\n Port \"{port}\"\n</Plugin>\n",
+                self.broker_plain
+            ),
+        )?;
+        let mut command = Command::new("collectd");
+        command.arg("-f").arg("-C").arg(config);
+        Ok((Child::start("collectd", &mut command, &self.folder, Some(port))?, port))
+    }
+
+    /// Instructions of one tick: poll, all collectors, telemetry, one scrape.
+    fn instructions(&self) -> Result<u64, String> {
+        println!("==> instructions of a tick, under valgrind");
+        let _broker = self.broker()?;
+        let daemon_port = free_port()?;
+        let _daemon = self.daemon("jsoninfo", daemon_port)?;
+        let mut totals = Vec::new();
+        for ticks in [TICKS_SHORT, TICKS_LONG] {
+            let out = self.folder.join(format!("callgrind.{ticks}"));
+            let out_option = format!("--callgrind-out-file={}", out.display());
+            let under = ["valgrind", "--tool=callgrind", "--quiet", out_option.as_str()];
+            let (agent, port) = self.agent("counted", Some(daemon_port), &under)?;
+            let polls =
+                |page: &str| figures::value(page, "outrider_mesh_polls_total").unwrap_or(0.0);
+            let mut page = scrape(port)?;
+            let first = polls(&page);
+            let started = Instant::now();
+            while polls(&page) < first + ticks as f64 {
+                if started.elapsed() > Duration::from_secs(ticks * 10) {
+                    return Err("the agent does not tick under valgrind".to_owned());
+                }
+                std::thread::sleep(Duration::from_secs(1));
+                page = scrape(port)?;
+            }
+            agent.stop()?;
+            let text = fs::read_to_string(&out).map_err(|e| format!("{}: {e}", out.display()))?;
+            let total = text
+                .lines()
+                .find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")))
+                .and_then(|total| total.trim().parse::<u64>().ok())
+                .ok_or("valgrind wrote no total")?;
+            totals.push(total);
+        }
+        Ok((totals[1] - totals[0]) / (TICKS_LONG - TICKS_SHORT))
+    }
+}
+
+fn bytes_per_sample() -> Result<String, String> {
+    println!("==> bytes on the wire of a telemetry sample");
+    quiet(Command::new("cargo").args([
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "outrider",
+        "--example",
+        "bytes-per-sample",
+    ]))
+}
+
+fn report(
+    binary: &Path,
+    size: u64,
+    idle: &Figures,
+    beside: &SideBySide,
+    instructions: u64,
+    bytes: &str,
+    seconds: u64,
+) {
+    println!("\nBinary {}: {size} bytes", binary.display());
+    println!(
+        "Instructions of one tick (poll of {NODES} nodes, all collectors, telemetry, scrape): {instructions}"
+    );
+    println!("\nFollowing {NODES} nodes at 1 Hz for {seconds} s, scraped at 1 Hz:\n");
+    println!("| | RSS | PSS | peak RSS | threads | CPU |");
+    println!("|---|---|---|---|---|---|");
+    idle.row("outrider, idle");
+    beside.outrider.row("outrider, MQTT over TLS");
+    beside.collectd.row("collectd, MQTT without TLS");
+    beside.node_exporter.row("node_exporter, no mesh, no MQTT");
+    println!(
+        "\nRSS of the agent after a third of the run {} KiB, at its end {} KiB\n",
+        beside.outrider.rss_early_kib, beside.outrider.rss_kib
+    );
+    print!("{bytes}");
+}
+
+/// A port that nobody holds at the moment.
+fn free_port() -> Result<u16, String> {
+    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|e| format!("finding a free port: {e}"))
+}

@@ -1,0 +1,115 @@
+//! What `/proc` says of a process, and one scrape over HTTP.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// Clock ticks of `/proc/<pid>/stat` in a second; USER_HZ is 100 on every Linux that this runs on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// One process.
+pub struct Figures {
+    pub rss_kib: u64,
+    pub pss_kib: u64,
+    pub peak_kib: u64,
+    pub threads: u64,
+    pub ticks: u64,
+    /// Resident memory after a third of the run.
+    pub rss_early_kib: u64,
+    /// Thousandths of one processor.
+    pub cpu_permille: Option<f64>,
+}
+
+impl Figures {
+    /// Reads a process as it is now.
+    pub fn read(pid: u32) -> Result<Figures, String> {
+        let rollup = file(pid, "smaps_rollup")?;
+        let status = file(pid, "status")?;
+        Ok(Figures {
+            rss_kib: number(&rollup, "Rss:")?,
+            pss_kib: number(&rollup, "Pss:")?,
+            peak_kib: number(&status, "VmHWM:")?,
+            threads: number(&status, "Threads:")?,
+            ticks: Figures::cpu_ticks(pid)?,
+            rss_early_kib: 0,
+            cpu_permille: None,
+        })
+    }
+
+    /// Resident memory now.
+    pub fn rss_kib(pid: u32) -> Result<u64, String> {
+        number(&file(pid, "smaps_rollup")?, "Rss:")
+    }
+
+    /// Processor time so far, in clock ticks.
+    pub fn cpu_ticks(pid: u32) -> Result<u64, String> {
+        let stat = file(pid, "stat")?;
+        // The name in parentheses may hold anything; what follows it are numbers (proc(5)).
+        let (_, rest) = stat.rsplit_once(')').ok_or("an odd /proc/<pid>/stat")?;
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok());
+        field(11)
+            .zip(field(12))
+            .map(|(user, system)| user + system)
+            .ok_or("an odd /proc/<pid>/stat".to_owned())
+    }
+
+    /// Thousandths of a processor since `before`, over `seconds`.
+    pub fn permille_since(&self, before: u64, seconds: u64) -> Option<f64> {
+        let used = self.ticks.checked_sub(before)?;
+        Some(used as f64 * 1000.0 / (seconds.max(1) * TICKS_PER_SECOND) as f64)
+    }
+
+    /// Prints one row of the table.
+    pub fn row(&self, name: &str) {
+        let cpu = self.cpu_permille.map_or("-".to_owned(), |cpu| format!("{:.2} %", cpu / 10.0));
+        println!(
+            "| {name} | {} KiB | {} KiB | {} KiB | {} | {cpu} |",
+            self.rss_kib, self.pss_kib, self.peak_kib, self.threads
+        );
+    }
+}
+
+fn file(pid: u32, name: &str) -> Result<String, String> {
+    let path = format!("/proc/{pid}/{name}");
+    fs::read_to_string(&path).map_err(|e| format!("{path}: {e}"))
+}
+
+fn number(text: &str, key: &str) -> Result<u64, String> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| format!("no number after `{key}`"))
+}
+
+/// The metrics page on `port`.
+pub fn scrape(port: u16) -> Result<String, String> {
+    let failed = |e: std::io::Error| format!("scraping port {port}: {e}");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
+    let request =
+        format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(failed)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    if !answer.starts_with("HTTP/1.1 200") {
+        return Err(format!(
+            "scraping port {port}: {}",
+            answer.lines().next().unwrap_or("nothing")
+        ));
+    }
+    Ok(answer)
+}
+
+/// The sum of all series of a metric on a page; `None` when there is none.
+pub fn value(page: &str, metric: &str) -> Option<f64> {
+    let values: Vec<f64> = page
+        .lines()
+        .filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with([' ', '{'])))
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum())
+}
