@@ -42,7 +42,8 @@ impl Drop for Demo {
 
 #[test]
 fn six_agents_live_through_a_drive() {
-    let mut demo = Demo::start(&["--seconds", "80"]);
+    // Two demos that look for free ports at the same moment could find the same ones.
+    let mut demo = Demo::start(&["--seconds", "80", "--page", "20100"]);
     let mut output = String::new();
     demo.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
     let status = demo.0.wait().unwrap();
@@ -55,7 +56,7 @@ fn six_agents_live_through_a_drive() {
 #[test]
 fn agents_die_with_a_demo_that_is_killed_and_end_with_one_that_is_interrupted() {
     for signal in [Signal::SIGKILL, Signal::SIGINT] {
-        let mut demo = Demo::start(&["--vehicles", "2", "--daemon", "olsrd2"]);
+        let mut demo = Demo::start(&["--vehicles", "2", "--daemon", "olsrd2", "--page", "20200"]);
         let mut output = BufReader::new(demo.0.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("2 ready") {

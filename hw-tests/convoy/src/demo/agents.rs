@@ -13,16 +13,16 @@ use nix::unistd::Pid;
 use super::Failure;
 use super::tether::tied;
 
-/// The first vehicle's page, as on a real vehicle.
-const PAGE_PORT_FIRST: u16 = 9695;
+/// Port of an agent's page by default: the first vehicle's is where it is on a real vehicle.
+pub const PAGE_PORT: u16 = 9695;
 /// Time for an agent to end after it was asked to; then it is killed and that is reported.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lines of an agent's log that are shown when it ends unasked.
 const LOG_LINES_SHOWN: usize = 20;
 
-/// Addresses for the pages: the port everybody knows and those after it, without the ones in use.
-pub fn pages() -> impl Iterator<Item = SocketAddr> {
-    (PAGE_PORT_FIRST..=u16::MAX).map(loopback).filter(|address| TcpListener::bind(address).is_ok())
+/// Addresses for the pages: `first` and the ports after it, without the ones in use.
+pub fn pages(first: u16) -> impl Iterator<Item = SocketAddr> {
+    (first..=u16::MAX).map(loopback).filter(|address| TcpListener::bind(address).is_ok())
 }
 
 /// What one agent is told.
@@ -42,12 +42,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The configuration file. Batches are short, for nobody waits a minute in front of a demo.
+    /// The configuration file. Batches are short, for nobody waits a minute in front of a demo; of filesystems only the
+    /// root is read, for a developer's machine may have dozens.
     fn text(&self, folder: &Path) -> String {
         let name = world::name(self.vehicle);
         let mut text = format!(
             "[vehicle]\nname = \"{name}\"\nkind = \"demo\"\n\n\
              [mesh]\ndaemon = \"{}\"\nconnect = \"{}\"\n\n\
+             [hardware]\ninclude = {{ filesystem = [\"/\"] }}\n\n\
              [http]\nlisten = \"{}\"\n\n\
              [control]\npath = \"{}\"\n\n\
              [mqtt]\nhost = \"{}\"\nport = {}\nbatch = \"5s\"\n\n\

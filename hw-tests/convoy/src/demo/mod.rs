@@ -61,7 +61,7 @@ async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, F
         Clocked::new(World::convoy(options.daemons.family(), options.vehicles, options.seed));
     let hazards = Hazards::default();
     let mut agents = Vec::new();
-    for (vehicle, page) in (0..options.vehicles).zip(agents::pages()) {
+    for (vehicle, page) in (0..options.vehicles).zip(agents::pages(options.page)) {
         let (word, daemon) = play(&clocked, vehicle, options.daemons, &hazards)?;
         let agent = agents::Config {
             vehicle,
@@ -74,9 +74,9 @@ async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, F
         agents.push(agent.start(program, folder.path())?);
     }
     if agents.len() < options.vehicles {
-        return Err("there are not enough free ports above 9695 for the pages".into());
+        return Err("there are not enough free ports for the pages; see --page".into());
     }
-    let mut screen = screen::Screen::new();
+    let mut screen = screen::Screen::new(options.vehicles);
     screen.greet(&agents, &relay);
     let mut proof = Proof::new(options.vehicles);
 

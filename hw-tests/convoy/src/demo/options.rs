@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::agents::PAGE_PORT;
+
 pub const HELP: &str = "\
 Runs a convoy on this machine: real outrider processes, stand-ins for their
 routing daemons that replay a drive, and an MQTT broker.
@@ -15,6 +17,8 @@ Usage: cargo convoy [OPTIONS]
                      txtinfo on the fourth vehicle), jsoninfo, txtinfo, olsrd2
   --seconds S        end after S seconds; exit code 0 only when everything was
                      seen (about 75 s are needed)
+  --page PORT        port of the first page; the others follow, ports in use are
+                     left out (default 9695)
   --seed N           other chances for each packet (default 1)
   --no-build         take the outrider that is already built
   --outrider PATH    take this outrider
@@ -48,6 +52,8 @@ pub struct Options {
     pub daemons: Daemons,
     /// When to end.
     pub seconds: Option<u64>,
+    /// Port of the first page.
+    pub page: u16,
     /// Seed of the mesh.
     pub seed: u64,
     /// Build the agent first.
@@ -63,6 +69,7 @@ pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>
         vehicles: 6,
         daemons: Daemons::Olsrd,
         seconds: None,
+        page: PAGE_PORT,
         seed: 1,
         build: true,
         outrider: None,
@@ -82,6 +89,7 @@ pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>
                 };
             }
             Long("seconds") => options.seconds = Some(parser.value()?.parse()?),
+            Long("page") => options.page = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("no-build") => options.build = false,
             Long("outrider") => options.outrider = Some(parser.value()?.into()),

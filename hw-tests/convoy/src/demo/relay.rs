@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use convoy::broker::Broker;
 use convoy::stand_in::loopback;
+use nix::unistd::geteuid;
 
 use super::Failure;
 use super::tether::tied;
@@ -87,8 +88,12 @@ async fn start_mosquitto(program: &Path, folder: &Path) -> Result<Option<Relay>,
     let address = TcpListener::bind(loopback(0))?.local_addr()?;
     let config = folder.join("mosquitto.conf");
     let log = folder.join("mosquitto.log");
-    let text =
+    let mut text =
         format!("listener {} 127.0.0.1\nallow_anonymous true\npersistence false\n", address.port());
+    if geteuid().is_root() {
+        // A process that changes its user loses the tie to its parent.
+        text.push_str("user root\n");
+    }
     std::fs::write(&config, text)?;
     let mut command = tied(program)?;
     command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());

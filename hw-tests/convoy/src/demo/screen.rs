@@ -12,7 +12,9 @@ use super::status::Look;
 const MATRIX_MAX: usize = 6;
 /// Width of a column of costs.
 const COLUMN: usize = 5;
-/// Without a terminal a line comes at least this often.
+/// With more vehicles the table would not fit 24 lines and could not be redrawn.
+const ROWS_MAX: usize = 14;
+/// Without a table a line comes at least this often.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything that is shown at one moment.
@@ -76,8 +78,9 @@ impl Grade {
 
 impl Screen {
     /// Looks at standard output and the environment.
-    pub fn new() -> Screen {
-        let live = std::io::stdout().is_terminal()
+    pub fn new(vehicles: usize) -> Screen {
+        let live = vehicles <= ROWS_MAX
+            && std::io::stdout().is_terminal()
             && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         let colour = live && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Screen { live, colour, drawn: 0, last_story: String::new(), last_line: None }
