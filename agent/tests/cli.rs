@@ -1,6 +1,8 @@
 //! The real program as people call it: output, exit codes, surroundings without home, terminal or
 //! colours.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! `outrider run` as a service manager and an operator see it: the real program, its signals and
 //! its messages.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;

@@ -1,6 +1,8 @@
 //! `outrider status` and `outrider mesh`: the real program asks the real server, which shows a
 //! made-up convoy.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 mod fixture;
 #[path = "fixture/server.rs"]
 mod server;
