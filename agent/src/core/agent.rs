@@ -51,7 +51,7 @@ pub enum Input {
         /// How long it took.
         took: Duration,
         /// The view, or why there is none.
-        result: Result<MeshView, Failure>,
+        result: Result<Arc<MeshView>, Failure>,
     },
     /// A collector ended.
     Hardware {
@@ -360,7 +360,7 @@ impl Agent {
         self.state.mqtt.oldest_ms = self.outbox.window().oldest().map(Mono::millis);
     }
 
-    fn polled(&mut self, took: Duration, result: Result<MeshView, Failure>) {
+    fn polled(&mut self, took: Duration, result: Result<Arc<MeshView>, Failure>) {
         let now = self.state.now.mono;
         self.polling = false;
         self.state.mesh.poll_us = micros(took);
@@ -378,7 +378,7 @@ impl Agent {
                     let text = "the routing daemon was restarted; costs are held until it knows its links again";
                     self.note(Severity::Warning, "daemon-restarted", "", text.to_owned());
                 }
-                self.state.mesh.view = Some(Arc::new(view));
+                self.state.mesh.view = Some(view);
                 self.state.mesh.view_at = Some(now);
                 self.tell_changes(changes);
             }

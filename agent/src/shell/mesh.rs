@@ -1,5 +1,6 @@
 //! Reads the routing daemon when asked to. One request at a time; when to ask is the core's business.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use olsr_bridge::client::{Choice, Client, Options};
@@ -17,7 +18,7 @@ pub struct Polled {
     /// How long it took.
     pub took: Duration,
     /// The view, or why there is none.
-    pub result: Result<MeshView, Failure>,
+    pub result: Result<Arc<MeshView>, Failure>,
 }
 
 /// The task that reads the daemon. Dropping it ends the task and its connection.
@@ -39,7 +40,7 @@ impl Poller {
         let task = tokio::spawn(async move {
             while asked.recv().await.is_some() {
                 let started = Instant::now();
-                let result = client.sample().await;
+                let result = client.sample().await.map(Arc::new);
                 if answer.send(Polled { took: started.elapsed(), result }).await.is_err() {
                     return;
                 }

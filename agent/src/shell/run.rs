@@ -2,7 +2,6 @@
 //! [`Effect`], and a reader sees both on one screen each.
 
 use std::fs;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -438,16 +437,14 @@ async fn at(moment: Option<Instant>) {
 }
 
 /// What arrives next; waits for ever when there is no source or it has ended.
-fn receive<T>(source: Option<&mut mpsc::Receiver<T>>) -> impl Future<Output = T> {
-    async {
-        let received = match source {
-            Some(source) => source.recv().await,
-            None => None,
-        };
-        match received {
-            Some(item) => item,
-            None => std::future::pending().await,
-        }
+async fn receive<T>(source: Option<&mut mpsc::Receiver<T>>) -> T {
+    let received = match source {
+        Some(source) => source.recv().await,
+        None => None,
+    };
+    match received {
+        Some(item) => item,
+        None => std::future::pending().await,
     }
 }
 

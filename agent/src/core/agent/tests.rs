@@ -87,7 +87,7 @@ fn failure(class: FailureClass) -> Input {
 }
 
 fn answered(costs: &[(&str, NetworkCost)]) -> Input {
-    Input::Mesh { took: Duration::from_millis(3), result: Ok(view(costs)) }
+    Input::Mesh { took: Duration::from_millis(3), result: Ok(Arc::new(view(costs))) }
 }
 
 fn load(value: f64) -> Input {
