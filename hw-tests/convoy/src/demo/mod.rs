@@ -55,7 +55,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode, Failu
 async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, Failure> {
     let mut interrupts = Interrupts::new()?;
     let folder = tempfile::Builder::new().prefix("outrider-convoy-").tempdir()?;
-    let relay = relay::start(folder.path()).await?;
+    let relay = relay::start(folder.path(), options.own_broker).await?;
     let observer = observer::start(relay.address());
     let clocked =
         Clocked::new(World::convoy(options.daemons.family(), options.vehicles, options.seed));
@@ -118,6 +118,9 @@ async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, F
         }
     };
     screen.leave("ending ...");
+    if let Some(trouble) = observer.trouble() {
+        println!("trouble   listening at the broker: {trouble}");
+    }
     let clean = agents::end(agents).await;
     proof.note_end(clean, &hazards);
     let (text, complete) = proof.summary();

@@ -11,6 +11,8 @@ use rumqttc_v5::{AsyncClient, Event, MqttOptions};
 
 /// First part of the agents' topics, their default.
 const PREFIX: &str = "outrider";
+/// Births name every series: with thirty vehicles they are larger than the client takes by default (10 KiB).
+const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
 /// Pause before another attempt when the broker went away.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -33,26 +35,39 @@ pub type Traffic = BTreeMap<String, Heard>;
 /// Listens as a task.
 #[derive(Debug)]
 pub struct Observer {
-    traffic: Arc<Mutex<Traffic>>,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// What the task has seen.
+#[derive(Debug, Default)]
+struct Notes {
+    traffic: Traffic,
+    trouble: Option<String>,
 }
 
 impl Observer {
     /// What has arrived so far.
     pub fn traffic(&self) -> Traffic {
         // Counters are whole at any moment.
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).traffic.clone()
+    }
+
+    /// Why the latest connection that failed did so.
+    pub fn trouble(&self) -> Option<String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
     }
 }
 
 /// Starts to listen at `broker`.
 pub fn start(broker: SocketAddr) -> Observer {
-    let traffic = Arc::new(Mutex::new(Traffic::new()));
-    tokio::spawn(listen(broker, Arc::clone(&traffic)));
-    Observer { traffic }
+    let notes = Arc::default();
+    tokio::spawn(listen(broker, Arc::clone(&notes)));
+    Observer { notes }
 }
 
-async fn listen(broker: SocketAddr, traffic: Arc<Mutex<Traffic>>) {
-    let options = MqttOptions::new("convoy-observer", (broker.ip().to_string(), broker.port()));
+async fn listen(broker: SocketAddr, notes: Arc<Mutex<Notes>>) {
+    let mut options = MqttOptions::new("convoy-observer", (broker.ip().to_string(), broker.port()));
+    options.set_max_packet_size(Some(MESSAGE_BYTES_MAX));
     let (client, mut events) = AsyncClient::builder(options).capacity(10).build();
     loop {
         match events.poll().await {
@@ -62,11 +77,15 @@ async fn listen(broker: SocketAddr, traffic: Arc<Mutex<Traffic>>) {
             }
             Ok(Event::Incoming(Packet::Publish(message))) => {
                 let topic = String::from_utf8_lossy(&message.topic);
-                let mut traffic = traffic.lock().unwrap_or_else(PoisonError::into_inner);
-                note(&mut traffic, &topic, message.payload.len());
+                let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                note(&mut notes.traffic, &topic, message.payload.len());
             }
             Ok(_) => {}
-            Err(_) => tokio::time::sleep(RETRY).await,
+            Err(error) => {
+                notes.lock().unwrap_or_else(PoisonError::into_inner).trouble =
+                    Some(error.to_string());
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ Usage: cargo convoy [OPTIONS]
   --page PORT        port of the first page; the others follow, ports in use are
                      left out (default 9695)
   --seed N           other chances for each packet (default 1)
+  --own-broker       do without mosquitto even if it is installed
   --no-build         take the outrider that is already built
   --outrider PATH    take this outrider
 
@@ -56,6 +57,8 @@ pub struct Options {
     pub page: u16,
     /// Seed of the mesh.
     pub seed: u64,
+    /// Use the demo's own broker in any case.
+    pub own_broker: bool,
     /// Build the agent first.
     pub build: bool,
     /// The agent.
@@ -71,6 +74,7 @@ pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>
         seconds: None,
         page: PAGE_PORT,
         seed: 1,
+        own_broker: false,
         build: true,
         outrider: None,
     };
@@ -91,6 +95,7 @@ pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>
             Long("seconds") => options.seconds = Some(parser.value()?.parse()?),
             Long("page") => options.page = parser.value()?.parse()?,
             Long("seed") => options.seed = parser.value()?.parse()?,
+            Long("own-broker") => options.own_broker = true,
             Long("no-build") => options.build = false,
             Long("outrider") => options.outrider = Some(parser.value()?.into()),
             Long("help") | Short('h') => return Ok(None),

@@ -61,9 +61,9 @@ impl Drop for Relay {
     }
 }
 
-/// Starts a broker on a free port of loopback. The demo's own runs as a task.
-pub async fn start(folder: &Path) -> Result<Relay, Failure> {
-    if let Some(program) = mosquitto() {
+/// Starts a broker on a free port of loopback. The demo's own, which `own` asks for, runs as a task.
+pub async fn start(folder: &Path, own: bool) -> Result<Relay, Failure> {
+    if let Some(program) = mosquitto().filter(|_| !own) {
         for _ in 0..ATTEMPTS {
             if let Some(relay) = start_mosquitto(&program, folder).await? {
                 return Ok(relay);
