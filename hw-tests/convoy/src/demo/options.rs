@@ -17,8 +17,8 @@ Usage: cargo convoy [OPTIONS]
                      txtinfo on the fourth vehicle), jsoninfo, txtinfo, olsrd2
   --seconds S        end after S seconds; exit code 0 only when everything was
                      seen (about 75 s are needed)
-  --page PORT        port of the first page; the others follow, ports in use are
-                     left out (default 9695)
+  --page PORT        port of the first page (default 9695); the others follow,
+                     ports in use are left out
   --seed N           other chances for each packet (default 1)
   --own-broker       do without mosquitto even if it is installed
   --no-build         take the outrider that is already built
