@@ -41,6 +41,10 @@ const EVENT_REPEAT_MIN: Duration = Duration::from_secs(10);
 /// Subjects whose latest event is remembered, for [`EVENT_REPEAT_MIN`].
 const EVENT_SUBJECTS_MAX: usize = 256;
 
+/// Vehicles of one answer whose changes are told one by one: a convoy is, the city mesh it drives
+/// into is told as a number, since a thousand lines and messages would push everything else out.
+const CHANGES_TOLD_MAX: usize = 32;
+
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input {
@@ -415,11 +419,18 @@ impl Agent {
         }
     }
 
-    fn tell_changes(&mut self, changes: Vec<Change>) {
+    fn tell_changes(&mut self, mut changes: Vec<Change>) {
+        // What an operator may have to act on goes first.
+        changes.sort_by_key(|change| change.to != Reach::Unreachable);
+        let rest = changes.split_off(changes.len().min(CHANGES_TOLD_MAX));
         for change in changes {
             let (severity, kind, text) = describe(&change);
             self.note(severity, kind, &change.vehicle, text);
         }
+        let Some(first) = rest.first() else { return };
+        let (severity, _, text) = describe(first);
+        let text = format!("{text}, and so on: {} more changes at once", rest.len());
+        self.note(severity, "vehicles-changed", "", text);
     }
 
     fn collected(

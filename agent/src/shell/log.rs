@@ -1,9 +1,16 @@
-//! The log: one line per event on standard error, where service managers and people look. Times are seconds since boot:
-//! the wall clock may be wrong for hours, and a service manager adds its own.
+//! The log: one line per event on standard error, where service managers and people look. Times are
+//! seconds since boot: the wall clock may be wrong for hours, and a service manager adds its own.
+//!
+//! Never waits for a reader. A pager that was left open or a journal on a dying disk stops reading
+//! its end, and the one thread of the agent must not stop with it: such lines are left out, and
+//! their number is told when somebody reads again.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::sync::Mutex;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
@@ -13,6 +20,10 @@ use tracing_subscriber::reload;
 
 use super::clock;
 use crate::core::state::{Event, Severity};
+
+/// Bytes after which standard error is asked again whether it takes more: `PIPE_BUF` of pipe(7). A
+/// pipe that is ready takes as many without waiting, and sockets and terminals have larger buffers.
+const PIECE_BYTES: usize = 4096;
 
 /// Changes the level while the agent runs.
 pub struct Control(Box<dyn Fn(LevelFilter) -> bool>);
@@ -48,10 +59,57 @@ pub fn start(level: Level) -> Control {
         .with_ansi(false)
         .with_target(false)
         .with_timer(SinceBoot)
-        .with_writer(io::stderr);
+        .with_writer(Mutex::new(StandardError::default()));
     let log = tracing_subscriber::registry().with(filter).with(lines);
     let _ = tracing::subscriber::set_global_default(log);
     Control(Box::new(move |filter| handle.reload(filter).is_ok()))
+}
+
+/// Standard error that takes what it can take at once.
+#[derive(Debug, Default)]
+struct StandardError {
+    lost_lines: u64,
+}
+
+impl StandardError {
+    fn note_losses(&mut self) {
+        if self.lost_lines == 0 {
+            return;
+        }
+        let lines = self.lost_lines;
+        if put(format!("\n{lines} lines of the log were lost here: nobody read them\n").as_bytes())
+        {
+            self.lost_lines = 0;
+        }
+    }
+}
+
+impl io::Write for StandardError {
+    /// Takes one line. Never an error: there is no better place to report it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.note_losses();
+        if !put(line) {
+            self.lost_lines += 1;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes all of `line` if that needs no waiting. A line that is given up halfway counts as lost.
+fn put(line: &[u8]) -> bool {
+    line.chunks(PIECE_BYTES).all(|piece| is_ready() && io::stderr().write_all(piece).is_ok())
+}
+
+fn is_ready() -> bool {
+    let stderr = io::stderr();
+    let mut watched = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    // An error of the call itself is a full kernel: the line is lost, as if nobody read.
+    poll(&mut watched, PollTimeout::ZERO).is_ok()
+        && watched[0].revents().is_some_and(|events| events.contains(PollFlags::POLLOUT))
 }
 
 /// Writes an event of the core.

@@ -270,3 +270,22 @@ fn a_flapping_subject_fills_no_log() {
         "every failure is counted all the same"
     );
 }
+
+#[test]
+fn a_large_mesh_is_told_as_a_number() {
+    let addresses: Vec<String> =
+        (0..1000).map(|n| format!("10.1.{}.{}", n / 250, n % 250)).collect();
+    let costs: Vec<_> =
+        addresses.iter().map(|a| (a.as_str(), NetworkCost::Reachable(100))).collect();
+    let mut config = config(false);
+    config.mesh.vehicles =
+        addresses.iter().map(|a| (format!("v{a}"), vec![a.parse().unwrap()])).collect();
+    let mut agent = agent(config);
+    let _ = agent.handle(Input::Tick, now(1000));
+    let _ = agent.handle(answered(&costs), now(2000));
+    let told = kinds(&agent);
+    let each = told.iter().filter(|kind| *kind == "vehicle-reachable").count();
+    assert_eq!(each, CHANGES_TOLD_MAX, "{told:?}");
+    let rest = agent.state().events.iter().find(|event| event.kind == "vehicles-changed").unwrap();
+    assert!(rest.text.ends_with("and so on: 968 more changes at once"), "{}", rest.text);
+}
