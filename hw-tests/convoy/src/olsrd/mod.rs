@@ -9,7 +9,7 @@ mod text;
 
 use crate::mesh::View;
 
-/// Most tables `/all` of either plugin has; a request is a set of table numbers below this.
+/// The tables of a request, as places in the daemon's own order.
 type Tables = Vec<usize>;
 
 /// One of olsrd's info plugins.
