@@ -12,6 +12,10 @@ use crate::program::{Agent, has_event};
 use crate::routing::{CAPTURED_COSTS, Manner, Routing, altered, captured, fixture, mesh_at};
 use crate::stand_in::http;
 
+/// Largest memory while answers come that are larger than any real one: the program built for
+/// debugging, its libraries, and one answer of at most 16 MiB.
+const PEAK_KIB_MAX: u64 = 48 * 1024;
+
 const QUIET: &str = "[http]\nlisten = \"off\"\n";
 
 /// Starts with a daemon that gives no view for the cause `class`, says so with all of `words`, and
@@ -105,25 +109,29 @@ fn refusing() {
 
 #[test]
 fn dripping_slowly() {
-    no_view(Manner::Drips(captured()), "timeout", &["2"]);
+    no_view(Manner::Drips(captured()), "timeout", &["no complete answer in time"]);
 }
 
 #[test]
 fn silent() {
-    no_view(Manner::Silent, "timeout", &["2"]);
+    no_view(Manner::Silent, "timeout", &["(0 bytes came)"]);
 }
 
 #[test]
 fn answering_in_html() {
     let page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n\
         <!DOCTYPE html><html><title>Router</title></html>";
-    no_view(Manner::Says(page.to_vec()), "not-understood", &[]);
+    no_view(Manner::Says(page.to_vec()), "not-understood", &["another program listens there"]);
 }
 
 #[test]
 fn answering_only_in_part() {
     let whole = captured();
-    no_view(Manner::Says(whole[..whole.len() / 2].to_vec()), "not-understood", &[]);
+    no_view(
+        Manner::Says(whole[..whole.len() / 2].to_vec()),
+        "not-understood",
+        &["bytes it announced"],
+    );
 }
 
 #[test]
@@ -136,12 +144,11 @@ fn an_answer_of_100_mb_takes_no_more_memory_than_the_limit() {
     let row = format!("{},", &row[..=row.find('}').unwrap()]);
     let routing = Routing::start(Manner::Floods(head, row.repeat(64).into_bytes(), 100_000_000));
     let mut agent = Agent::start(&(routing.config() + QUIET));
-    no_view_until_healed(&mut agent, "too-large", &["16"], || {
+    no_view_until_healed(&mut agent, "too-large", &["16777216 bytes"], || {
         routing.change(Manner::Says(captured()));
     });
-    // 16 MiB are the limit of an answer, and a growing buffer may hold twice that for a moment.
     let peak = agent.memory_kib("VmHWM");
-    assert!(peak < 72 * 1024, "{peak} KiB at the peak");
+    assert!(peak < PEAK_KIB_MAX, "{peak} KiB at the peak");
     assert!(agent.memory_kib("VmRSS") < 32 * 1024, "what the answer took is given back");
     agent.stop();
 }
@@ -261,7 +268,7 @@ fn ten_thousand_links_fit() {
         let page = agent.get("/v1/status").body.len();
         assert!(page < 2_000_000, "a status document of {page} bytes");
         let peak = agent.memory_kib("VmHWM");
-        assert!(peak < 72 * 1024, "{peak} KiB at the peak");
+        assert!(peak < PEAK_KIB_MAX, "{peak} KiB at the peak");
     });
 }
 
@@ -272,7 +279,7 @@ fn a_mesh_of_a_thousand_nodes_is_followed_and_left() {
         assert!(status.mesh.polls_ok >= 1, "{:#?}", status.mesh);
         assert!(status.vehicles.len() > 900, "{} vehicles", status.vehicles.len());
         let peak = agent.memory_kib("VmHWM");
-        assert!(peak < 72 * 1024, "{peak} KiB at the peak");
+        assert!(peak < PEAK_KIB_MAX, "{peak} KiB at the peak");
     });
 }
 
@@ -283,7 +290,7 @@ fn a_restart_of_the_daemon_is_told_and_its_first_numbers_are_not_believed() {
     let series =
         |name: &str| Manner::Says(fixture(&format!("own-daemon-restarts/series/a/{name}.0.http")));
     let routing = Routing::start(series("t004"));
-    let config = routing.config().replace("warmup_min = \"0s\"", "warmup_min = \"6s\"");
+    let config = routing.config().replace("warmup_min = \"0s\"", "warmup_min = \"10s\"");
     let mut agent = Agent::start(&(config + QUIET));
     recovers(&mut agent);
 

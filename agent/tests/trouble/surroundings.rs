@@ -199,7 +199,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     agent.stop();
     let text = text.join().unwrap();
     assert!(text.contains("lines of the log were lost here"), "{text}");
-    assert!(text.contains("daemon-answers") && !text.contains("daemon-silent"), "{text}");
+    assert!(text.contains("daemon-answers"), "{text}");
 }
 
 #[test]
