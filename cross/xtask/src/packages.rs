@@ -95,7 +95,8 @@ pub fn cargo_deny(tools: &Path) -> Result<PathBuf, String> {
         run(
             "build cargo-deny",
             Command::new("cargo")
-                .args(["install", "--quiet", "--locked", "cargo-deny", "--version"])
+                // Unoptimised: it runs for seconds, and building it is most of what a fresh machine waits for.
+                .args(["install", "--quiet", "--debug", "--locked", "cargo-deny", "--version"])
                 .arg(CARGO_DENY_VERSION)
                 .arg("--root")
                 .arg(tools),
