@@ -259,7 +259,8 @@ function events(status) {
       row.className = event.severity;
       say(row.children[0], event.severity === "warning" ? "▲" : "·");
       row.children[0].title = event.severity;
-      say(row.children[1], (event.subject ? event.subject + ": " : "") + event.text);
+      const named = !event.subject || event.text.includes(event.subject);
+      say(row.children[1], named ? event.text : event.subject + ": " + event.text);
       say(row.children[2], duration(event.age_ms));
       row.children[2].title = event.wall_ms == null ? "the clock was not set"
         : new Date(event.wall_ms).toISOString();
