@@ -1,7 +1,9 @@
 //! The agent itself: what to read next, what to publish, what to note. One input at a time, each with its moment; what is
 //! to be done about it comes back as effects. Knows no daemon, file or connection, only what the shell says of them.
 
-use std::collections::{BTreeMap, VecDeque};
+mod repeats;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use crate::core::telemetry::dictionary::Version;
 use crate::core::telemetry::document::{Birth, EventDocument, Format, Sending, Telemetry};
 use crate::core::telemetry::frame;
 use crate::core::time::{ClockQuality, Mono, Now};
+use repeats::{News, Repeats};
 
 /// Longest pause between polls of a daemon that does not answer: a daemon that came back is noticed within this time
 /// (the routing daemon itself needs as long to find its neighbours).
@@ -34,12 +37,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A wall clock that moves against the boot clock by more than this between two looks was set, not slewed: adjtimex slews
 /// at most 0.5 ms a second.
 const CLOCK_STEP_MIN_MS: u64 = 2_000;
-
-/// Events about one subject of one kind within this time are one event: a flapping link or sensor must not fill the log.
-const EVENT_REPEAT_MIN: Duration = Duration::from_secs(10);
-
-/// Subjects whose latest event is remembered, for [`EVENT_REPEAT_MIN`].
-const EVENT_SUBJECTS_MAX: usize = 256;
 
 /// Vehicles of one answer whose changes are told one by one: a convoy is, the city mesh it drives
 /// into is told as a number, since a thousand lines and messages would push everything else out.
@@ -152,7 +149,7 @@ pub struct Agent {
     /// Dictionary of the birth document that was queued last.
     born: Option<Version>,
     clock_offset_ms: Option<i64>,
-    recent: VecDeque<(Mono, &'static str, String)>,
+    repeats: Repeats,
     effects: Vec<Effect>,
 }
 
@@ -207,7 +204,7 @@ impl Agent {
             heartbeat: Schedule::new(now.mono + HEARTBEAT, HEARTBEAT),
             born: None,
             clock_offset_ms: None,
-            recent: VecDeque::new(),
+            repeats: Repeats::default(),
             effects: Vec::new(),
             config,
         };
@@ -340,6 +337,9 @@ impl Agent {
             let changes = self.state.vehicles.silent(now);
             self.tell_changes(changes);
             self.check_deadlines();
+            for news in self.repeats.due(now) {
+                self.tell(news);
+            }
         }
         if self.mesh_wanted() && !self.polling && self.poll.take(now) {
             self.polling = true;
@@ -610,20 +610,18 @@ impl Agent {
         self.note(Severity::Info, "stopping", "", "the agent was told to stop".to_owned());
     }
 
-    /// Notes an event: for the page, the log and the broker. Repeats within [`EVENT_REPEAT_MIN`] are left out.
+    /// Notes an event; what repeats soon is told later.
     fn note(&mut self, severity: Severity, kind: &'static str, subject: &str, text: String) {
-        let now = self.state.now;
-        while let Some((at, _, _)) = self.recent.front() {
-            if now.mono.since(*at) < EVENT_REPEAT_MIN && self.recent.len() < EVENT_SUBJECTS_MAX {
-                break;
-            }
-            self.recent.pop_front();
+        let news = News { severity, kind, subject: subject.to_owned(), text };
+        if let Some(news) = self.repeats.pass(self.state.now.mono, news) {
+            self.tell(news);
         }
-        if self.recent.iter().any(|(_, k, s)| *k == kind && s == subject) {
-            return;
-        }
-        self.recent.push_back((now.mono, kind, subject.to_owned()));
-        let event = self.state.events.push(now, severity, kind, subject, text);
+    }
+
+    /// Tells an event: to the page, the log and the broker.
+    fn tell(&mut self, news: News) {
+        let News { severity, kind, subject, text } = news;
+        let event = self.state.events.push(self.state.now, severity, kind, &subject, text);
         if self.state.mqtt.configured {
             let document = EventDocument::new(&self.state.identity, event.clone()).to_json();
             self.queue(Class::Event, Arc::clone(&self.topics.event), document, false);

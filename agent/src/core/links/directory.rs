@@ -200,7 +200,8 @@ fn networks(view: &MeshView) -> Vec<(Prefix, IpAddr)> {
     networks
 }
 
-/// Names of interfaces (`mid1.name`) are not names of vehicles, and nothing but letters, digits and `-_.` is a name.
+/// Names of interfaces (`mid1.name`) are not names of vehicles, and nothing but letters, digits and `-_.` is a name. Nor is
+/// an address: vehicles without a name are called by theirs, and no neighbour may take that from them.
 fn is_vehicle_name(name: &HostName) -> bool {
     let text = name.name.as_str();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -208,5 +209,7 @@ fn is_vehicle_name(name: &HostName) -> bool {
         let number = first.strip_prefix("mid").unwrap_or("");
         !rest.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.bytes().all(plain) && !interface
+    let address = text.parse::<IpAddr>().is_ok();
+    let sized = (1..=NAME_BYTES_MAX).contains(&text.len());
+    sized && text.bytes().all(plain) && !interface && !address
 }

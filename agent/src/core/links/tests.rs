@@ -529,6 +529,17 @@ fn names_from_the_mesh_name_vehicles_but_never_take_one_over() {
 }
 
 #[test]
+fn no_node_is_named_by_the_address_of_another() {
+    let mut links = Links::default();
+    links.configure(Setup { own: "alpha".to_owned(), ..Setup::default() }, at(0));
+    let mut routed = with_route("10.0.0.4", 900);
+    routed.names = vec![named("10.0.0.3", "10.0.0.4")];
+    links.observe(&routed, at(1));
+    assert!(links.get("10.0.0.3").is_none());
+    assert_eq!(links.get("10.0.0.4").unwrap().reach, reachable(900));
+}
+
+#[test]
 fn a_configured_name_without_address_is_found_by_its_host_name() {
     let mut links = Links::default();
     let vehicles = BTreeMap::from([("delta".to_owned(), Vec::new())]);
