@@ -530,7 +530,7 @@ impl Agent {
     fn sample_telemetry(&mut self) {
         let state = &self.state;
         let batch = self.batcher.tick(state.now, |sink| {
-            catalog::mesh::visit(state, sink);
+            // The dictionary is bounded, so this vehicle's own series come before those of a mesh of any size.
             catalog::agent::visit(state, sink);
             let mut labels: Vec<&str> = Vec::new();
             for (_, sample) in state.hardware.iter() {
@@ -538,7 +538,9 @@ impl Agent {
                 labels.extend(sample.labels.iter().map(AsRef::as_ref));
                 sink(sample.metric, &labels, sample.value);
             }
+            catalog::mesh::visit(state, sink);
         });
+        self.state.mqtt.lost_values = self.batcher.losses().total();
         if let Some(batch) = batch {
             self.queue_batch(&batch);
         }

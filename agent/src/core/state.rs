@@ -94,6 +94,8 @@ pub struct MqttState {
     pub dropped: BTreeMap<String, u64>,
     /// Payload bytes handed to the connection.
     pub sent_bytes: u64,
+    /// Values that no batch had room for or that could not be written into one.
+    pub lost_values: u64,
 }
 
 /// What the HTTP server did since start.

@@ -289,3 +289,26 @@ fn a_large_mesh_is_told_as_a_number() {
     let rest = agent.state().events.iter().find(|event| event.kind == "vehicles-changed").unwrap();
     assert!(rest.text.ends_with("and so on: 968 more changes at once"), "{}", rest.text);
 }
+
+#[test]
+fn a_large_mesh_does_not_crowd_out_this_vehicle() {
+    let addresses: Vec<String> =
+        (0..1023).map(|n| format!("10.1.{}.{}", n / 250, n % 250)).collect();
+    let costs: Vec<_> =
+        addresses.iter().map(|a| (a.as_str(), NetworkCost::Reachable(100))).collect();
+    let mut config = config(true);
+    config.mesh.vehicles =
+        addresses.iter().map(|a| (format!("v{a}"), vec![a.parse().unwrap()])).collect();
+    let mut agent = agent(config);
+    let _ = agent.handle(Input::Tick, now(1000));
+    let _ = agent.handle(answered(&costs), now(1100));
+    let _ = agent.handle(load(1.0), now(1200));
+    for second in 2..10 {
+        let _ = agent.handle(Input::Tick, now(second * 1000));
+    }
+    let connected = Input::Connected { protocol: "5", in_flight_max: 100 };
+    let records = submitted(agent.handle(connected, now(10_000)));
+    let birth: Birth = serde_json::from_slice(&records[0].1.payload).unwrap();
+    assert!(birth.series.iter().any(|series| series.name == "outrider_load1"));
+    assert!(agent.state().mqtt.lost_values > 0, "what found no room is counted");
+}

@@ -106,6 +106,12 @@ pub static MQTT_SENT_BYTES: Metric = Metric::counter(
     "Payload bytes handed to the MQTT connection, repeats included.",
     &[],
 );
+/// Lost values.
+pub static MQTT_LOST_VALUES: Metric = Metric::counter(
+    "outrider_mqtt_lost_values_total",
+    "Values left out of telemetry: no room for their series, or no number that can be sent.",
+    &[],
+);
 
 /// Answers.
 pub static HTTP_REQUESTS: Metric = Metric::counter(
@@ -155,6 +161,7 @@ pub static ALL: &[&Metric] = &[
     &MQTT_ACKNOWLEDGED,
     &MQTT_DROPPED,
     &MQTT_SENT_BYTES,
+    &MQTT_LOST_VALUES,
     &HTTP_REQUESTS,
     &HTTP_REFUSED,
     &HTTP_CONNECTIONS,
@@ -220,6 +227,7 @@ fn mqtt(state: &State, sink: &mut Sink<'_>) {
         sink(&MQTT_DROPPED, &[cause], count(*dropped));
     }
     sink(&MQTT_SENT_BYTES, &[], count(mqtt.sent_bytes));
+    sink(&MQTT_LOST_VALUES, &[], count(mqtt.lost_values));
 }
 
 fn http(state: &State, sink: &mut Sink<'_>) {

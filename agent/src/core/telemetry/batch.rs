@@ -126,6 +126,14 @@ pub struct Losses {
     pub unrepresentable: u64,
 }
 
+impl Losses {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.overflow.saturating_add(self.unrepresentable)
+    }
+}
+
 /// Makes batches.
 #[derive(Debug)]
 pub struct Batcher {
