@@ -7,7 +7,9 @@
 //! decides nothing over time.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::cost::{self, CostOptions, Measure};
 use crate::identity;
@@ -23,6 +25,9 @@ pub const ROWS_MAX: usize = 65_536;
 
 /// Own addresses kept; no node has as many.
 pub const OWN_MAX: usize = 1024;
+
+/// Names of interfaces that are shared by routes; no node has as many, and further ones are kept for each route.
+const INTERFACES_MAX: usize = 64;
 
 /// Complaints kept per view. Room for one per part is reserved, where further kinds of faults are counted together.
 pub const COMPLAINTS_MAX: usize = 40;
@@ -131,6 +136,8 @@ pub struct Builder {
     uptime_ms: Option<u64>,
     hello_interval_ms: Option<u32>,
     ages_ms: [Option<u64>; PARTS.len()],
+    /// Names of outgoing interfaces, the last one that was asked for first.
+    interfaces: Vec<Arc<str>>,
     parts: Parts,
 }
 
@@ -161,6 +168,7 @@ impl Builder {
             uptime_ms: None,
             hello_interval_ms: None,
             ages_ms: [None; PARTS.len()],
+            interfaces: Vec::new(),
             parts: Parts::default(),
         }
     }
@@ -267,6 +275,19 @@ impl Builder {
     /// A further address of a node.
     pub fn alias(&mut self, alias: Alias) {
         self.keep(Part::Aliases, |parts| &mut parts.aliases, alias);
+    }
+
+    /// The name of an interface, for routes; bytes that are not UTF-8 become U+FFFD.
+    pub(crate) fn interface(&mut self, name: &[u8]) -> Arc<str> {
+        if let Some(at) = self.interfaces.iter().position(|known| known.as_bytes() == name) {
+            self.interfaces.swap(0, at);
+            return Arc::clone(&self.interfaces[0]);
+        }
+        let name: Arc<str> = String::from_utf8_lossy(name).into();
+        if self.interfaces.len() < INTERFACES_MAX {
+            self.interfaces.push(Arc::clone(&name));
+        }
+        name
     }
 
     /// A smart gateway; its cost comes from `measure`.
@@ -396,56 +417,54 @@ impl Parts {
     fn sort(&mut self) {
         self.own.sort_unstable();
         self.own_addresses.sort_unstable();
-        let mut doubled = Vec::new();
-        let mut note = |part: Part, count: u32| doubled.push((part, count));
-        order::sort(
+        let links = arrange(
             &mut self.links,
             |(link, _)| order::rank(link.remote),
             |(a, _), (b, _)| link_key(a).cmp(&link_key(b)),
         );
-        note(Part::Links, unique(&mut self.links, |(a, _), (b, _)| link_key(a) == link_key(b)));
-        order::sort(
+        let neighbors = arrange(
             &mut self.neighbors,
             |neighbor| order::rank(neighbor.address),
             |a, b| a.address.cmp(&b.address),
         );
-        note(Part::Neighbors, unique(&mut self.neighbors, |a, b| a.address == b.address));
-        order::sort(
+        let routes = arrange(
             &mut self.routes,
             |(route, _)| order::rank(route.destination.address),
             |(a, _), (b, _)| a.destination.cmp(&b.destination),
         );
-        note(
-            Part::Routes,
-            unique(&mut self.routes, |(a, _), (b, _)| a.destination == b.destination),
-        );
-        order::sort(
+        let edges = arrange(
             &mut self.edges,
             |(edge, _)| order::rank_of_pair(edge.from, edge.to),
             |(a, _), (b, _)| (a.from, a.to).cmp(&(b.from, b.to)),
         );
-        let same_ends = unique(&mut self.edges, |(a, _), (b, _)| a.from == b.from && a.to == b.to);
-        note(Part::Topology, same_ends);
-        order::sort(
+        let networks = arrange(
             &mut self.networks,
             |network| order::rank(network.prefix.address),
             |a, b| (a.prefix, a.node).cmp(&(b.prefix, b.node)),
         );
-        let same_network =
-            |a: &AttachedNetwork, b: &AttachedNetwork| a.prefix == b.prefix && a.node == b.node;
-        note(Part::Networks, unique(&mut self.networks, same_network));
-        let rank = |alias: &Alias| order::rank_of_pair(alias.node, alias.address);
-        order::sort(&mut self.aliases, rank, Ord::cmp);
-        self.aliases.dedup();
-        order::sort(
+        // An alias is nothing but its name, so two of the same name never contradict each other.
+        arrange(
+            &mut self.aliases,
+            |alias| order::rank_of_pair(alias.node, alias.address),
+            Ord::cmp,
+        );
+        let gateways = arrange(
             &mut self.gateways,
             |(gateway, _)| order::rank(gateway.node),
             |(a, _), (b, _)| a.node.cmp(&b.node),
         );
-        note(Part::Gateways, unique(&mut self.gateways, |(a, _), (b, _)| a.node == b.node));
-        self.names.sort_by(|a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
-        let same_name = |a: &HostName, b: &HostName| a.name == b.name && a.address == b.address;
-        note(Part::Names, unique(&mut self.names, same_name));
+        // Names have no integer of their own that rises with them.
+        let names =
+            arrange(&mut self.names, |_| 0, |a, b| (&a.name, a.address).cmp(&(&b.name, b.address)));
+        let doubled = [
+            (Part::Links, links),
+            (Part::Neighbors, neighbors),
+            (Part::Routes, routes),
+            (Part::Topology, edges),
+            (Part::Networks, networks),
+            (Part::Gateways, gateways),
+            (Part::Names, names),
+        ];
         for (part, count) in doubled {
             if count > 0 {
                 let fault = "rows that contradict an earlier row of the same name were left out";
@@ -459,12 +478,19 @@ fn link_key(link: &Link) -> (IpAddr, Option<IpAddr>, Option<&str>) {
     (link.remote, link.local, link.interface.as_deref())
 }
 
-/// Keeps the first of each run of rows of the `same` name, which is the daemon's first, and tells how many of the
-/// dropped ones said something else.
-fn unique<T: PartialEq>(rows: &mut Vec<T>, same: impl Fn(&T, &T) -> bool) -> u32 {
+/// Sorts rows by `name`, in whose order `rank` never falls, keeps the first of each name, which is the daemon's first, and
+/// tells how many of the dropped ones said something else.
+fn arrange<T: PartialEq>(
+    rows: &mut Vec<T>,
+    rank: impl Fn(&T) -> u64,
+    name: impl Fn(&T, &T) -> Ordering,
+) -> u32 {
+    if !order::sort(rows, rank, &name) {
+        return 0;
+    }
     let mut contradictions: u32 = 0;
     rows.dedup_by(|later, first| {
-        let dropped = same(later, first);
+        let dropped = name(later, first).is_eq();
         if dropped && later != first {
             contradictions = contradictions.saturating_add(1);
         }

@@ -74,13 +74,9 @@ impl Tables {
         // Each of the three is sorted and repeats itself.
         nodes.dedup();
         Tables {
-            aliases: Sorted::new(aliases.collect(), |(address, node)| {
-                order::rank_of_pair(*address, *node)
-            }),
-            networks: Sorted::new(networks.collect(), |(prefix, _)| order::rank(prefix.address)),
-            nodes: Sorted::new(nodes.into_iter().map(|node| (node, ())).collect(), |(node, ())| {
-                order::rank(*node)
-            }),
+            aliases: Sorted::new(aliases),
+            networks: Sorted::new(networks),
+            nodes: Sorted::new(nodes.into_iter().map(|node| (node, ()))),
             known,
         }
     }
@@ -117,25 +113,54 @@ impl Tables {
     }
 }
 
+/// What a table is sorted by.
+trait Key: Ord {
+    /// An integer that never falls when the key rises.
+    fn rank(&self) -> u64;
+}
+
+impl Key for IpAddr {
+    fn rank(&self) -> u64 {
+        order::rank(*self)
+    }
+}
+
+impl Key for Prefix {
+    fn rank(&self) -> u64 {
+        order::rank(self.address)
+    }
+}
+
 /// A sorted table that is asked for its keys in ascending order.
 struct Sorted<K, V> {
     rows: Vec<(K, V)>,
     at: usize,
 }
 
-impl<K: Ord, V: Ord> Sorted<K, V> {
-    fn new(mut rows: Vec<(K, V)>, rank: fn(&(K, V)) -> u64) -> Sorted<K, V> {
-        order::sort(&mut rows, rank, Ord::cmp);
-        rows.dedup();
+impl<K: Key, V: Ord> Sorted<K, V> {
+    fn new(rows: impl Iterator<Item = (K, V)>) -> Sorted<K, V> {
+        let mut rows: Vec<(K, V)> = rows.collect();
+        if order::sort(&mut rows, |(key, _)| key.rank(), Ord::cmp) {
+            rows.dedup();
+        }
         Sorted { rows, at: 0 }
     }
 
     /// All rows with `key`, which must not be less than the key of the call before.
     fn of(&mut self, key: &K) -> &[(K, V)] {
-        while self.rows.get(self.at).is_some_and(|(known, _)| known < key) {
+        let rank = key.rank();
+        loop {
+            let Some((known, _)) = self.rows.get(self.at) else { return &[] };
+            let known_rank = known.rank();
+            if known_rank > rank {
+                return &[];
+            }
+            if known_rank == rank && known >= key {
+                break;
+            }
             self.at += 1;
         }
-        let rest = self.rows.get(self.at..).unwrap_or_default();
+        let rest = &self.rows[self.at..];
         let length = rest.iter().take_while(|(known, _)| known == key).count();
         &rest[..length]
     }

@@ -44,6 +44,32 @@ pub(crate) fn parse_prefix(bytes: &[u8]) -> Option<(Number, usize)> {
     parse_prefix_unsigned(bytes)
 }
 
+/// Reads the number at the beginning of `bytes` if it has one digit, a point and six decimals, which is how C prints most
+/// metrics; the next byte must be looked at.
+#[inline]
+pub(crate) fn six_decimals(bytes: &[u8]) -> Option<f64> {
+    let token = bytes.first_chunk::<SIX_DECIMALS_LENGTH>()?;
+    if token[1] != b'.' {
+        return None;
+    }
+    let word = u64::from_le_bytes(*token) ^ u64::from_le_bytes(*b"0.000000");
+    // The digits' values without the point, the first one in the second lowest byte.
+    let digits = (word >> 16 << 16) | (word & 0xff) << 8;
+    const SIXES: u64 = u64::from_le_bytes([6; 8]);
+    const HIGH_HALVES: u64 = u64::from_le_bytes([0xf0; 8]);
+    if (digits | (digits & !HIGH_HALVES) + SIXES) & HIGH_HALVES != 0 {
+        return None;
+    }
+    // Pairs of digits, then pairs of pairs, then both halves.
+    let pairs = (digits * 10 + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let micros = (fours * 10_000 + (fours >> 32)) & 0xffff_ffff;
+    Some(micros as f64 / 1e6)
+}
+
+/// Bytes of a number as [`six_decimals`] reads it.
+pub(crate) const SIX_DECIMALS_LENGTH: usize = 8;
+
 fn parse_prefix_unsigned(bytes: &[u8]) -> Option<(Number, usize)> {
     let (whole, point) = digits(bytes, 0);
     if point == 0 || point > SAFE_DIGITS {
@@ -121,6 +147,20 @@ pub fn prefix(text: &[u8]) -> Option<Prefix> {
     }
 }
 
+/// Reads the IPv4 address in quotes at the beginning of `bytes`, if a value surely ends behind it, and tells how many bytes
+/// it took.
+#[inline]
+pub(crate) fn quoted_ipv4(bytes: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let window = bytes.first_chunk::<32>()?;
+    if window[0] != b'"' {
+        return None;
+    }
+    let (address, end) = ipv4_of_window(window, 1);
+    // The address ends before the eighteenth byte.
+    let (quote, next) = (window[end & 31], window[(end + 1) & 31]);
+    (quote == b'"' && matches!(next, b',' | b'}' | b']')).then_some((address?, end + 1))
+}
+
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
     match ipv4_prefix(text) {
         (address, length) if length == text.len() => address,
@@ -129,21 +169,26 @@ fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
 }
 
 /// Reads the IPv4 address at the beginning of `bytes` and tells how many bytes it took (without address: any number).
-pub(crate) fn ipv4_prefix(bytes: &[u8]) -> (Option<Ipv4Addr>, usize) {
+fn ipv4_prefix(bytes: &[u8]) -> (Option<Ipv4Addr>, usize) {
     if let Some(window) = bytes.first_chunk::<16>() {
-        return ipv4_of_window(window);
+        return ipv4_of_window(window, 0);
     }
     let mut window = [0; 16];
     window[..bytes.len()].copy_from_slice(bytes);
-    ipv4_of_window(&window)
+    ipv4_of_window(&window, 0)
 }
 
-/// The longest address has 15 characters and something behind it; positions never pass the window, which the mask
-/// tells the compiler.
-fn ipv4_of_window(window: &[u8; 16]) -> (Option<Ipv4Addr>, usize) {
-    let byte = |at: usize| window[at & 15];
+/// The address that begins at `start`, and where it ends. The longest address has 15 characters and something behind it;
+/// positions never pass the window, whose size is a power of two, which the mask tells the compiler.
+#[inline]
+fn ipv4_of_window<const SIZE: usize>(
+    window: &[u8; SIZE],
+    start: usize,
+) -> (Option<Ipv4Addr>, usize) {
+    const { assert!(SIZE.is_power_of_two()) };
+    let byte = |at: usize| window[at & (SIZE - 1)];
     let digit = |at: usize| u32::from(byte(at).wrapping_sub(b'0'));
-    let mut at = 0;
+    let mut at = start;
     let mut address: u32 = 0;
     for place in 0..4 {
         let mut octet = digit(at);
@@ -173,4 +218,44 @@ fn ipv4_of_window(window: &[u8; 16]) -> (Option<Ipv4Addr>, usize) {
         }
     }
     (Some(Ipv4Addr::from_bits(address)), at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_decimals_are_read_as_the_standard_library_reads_them() {
+        for micros in (0..10_000_000).step_by(997).chain([1, 9_999_999, 1_000_000, 999_999]) {
+            let text = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            assert_eq!(six_decimals(text.as_bytes()), text.parse().ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_digit_is_no_decimal() {
+        for at in (0..8).filter(|&at| at != 1) {
+            for byte in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit()) {
+                let mut text = *b"1.234567";
+                text[at] = byte;
+                assert_eq!(six_decimals(&text), None, "{text:?}");
+            }
+        }
+        assert_eq!(six_decimals(b"12.34567"), None);
+        assert_eq!(six_decimals(b"1.23456"), None);
+    }
+
+    #[test]
+    fn addresses_in_quotes_end_where_a_value_can() {
+        let padded = |text: &str| format!("{text}{:32}", "").into_bytes();
+        for address in ["10.1.2.3", "255.255.255.255", "0.0.0.0", "10.250.0.99"] {
+            let read = quoted_ipv4(&padded(&format!("\"{address}\",")));
+            assert_eq!(read, address.parse().ok().map(|it| (it, address.len() + 2)), "{address}");
+        }
+        for text in
+            ["\"10.1.2\",", "\"10.1.2.256\",", "\"10.1.2.3x\",", "\"10.1.2.3\"x", "10.1.2.3,"]
+        {
+            assert_eq!(quoted_ipv4(&padded(text)), None, "{text}");
+        }
+    }
 }

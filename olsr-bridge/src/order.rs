@@ -25,21 +25,34 @@ pub(crate) fn rank_of_pair(address: IpAddr, other: IpAddr) -> u64 {
     }
 }
 
-/// Sorts `rows` by `order`, keeping rows that are equal in it in their order. `ranked` must never fall when `order` rises.
+/// Sorts `rows` by `order`, keeping rows that are equal in it in their order, and tells whether any are equal. `ranked`
+/// must never fall when `order` rises.
 pub(crate) fn sort<T>(
     rows: &mut [T],
     ranked: impl Fn(&T) -> u64,
     order: impl Fn(&T, &T) -> Ordering,
-) {
-    if rows.is_sorted_by(|one, other| order(one, other).is_le()) {
-        return;
+) -> bool {
+    let mut equal = false;
+    let mut last: Option<(u64, &T)> = None;
+    let sorted = rows.iter().all(|row| {
+        let rank = ranked(row);
+        let risen = last.replace((rank, row)).map_or(Ordering::Less, |(last_rank, last)| {
+            if last_rank == rank { order(last, row) } else { last_rank.cmp(&rank) }
+        });
+        equal |= risen.is_eq();
+        risen.is_le()
+    });
+    if sorted {
+        return equal;
     }
     rows.sort_by_cached_key(&ranked);
     for ties in rows.chunk_by_mut(|one, other| ranked(one) == ranked(other)) {
         if ties.len() > 1 {
             ties.sort_by(&order);
+            equal |= ties.windows(2).any(|pair| order(&pair[0], &pair[1]).is_eq());
         }
     }
+    equal
 }
 
 #[cfg(test)]
@@ -65,11 +78,14 @@ mod tests {
             let mut expected = pairs.clone();
             expected.sort();
             let mut rows = pairs;
-            sort(&mut rows, |(one, other)| rank_of_pair(*one, *other), Ord::cmp);
+            let doubled = expected.windows(2).any(|pair| pair[0] == pair[1]);
+            let equal = sort(&mut rows, |(one, other)| rank_of_pair(*one, *other), Ord::cmp);
             prop_assert_eq!(&rows, &expected);
+            prop_assert!(equal == doubled);
             rows.reverse();
-            sort(&mut rows, |(one, _)| rank(*one), Ord::cmp);
+            let equal = sort(&mut rows, |(one, _)| rank(*one), Ord::cmp);
             prop_assert_eq!(&rows, &expected);
+            prop_assert!(equal == doubled);
         }
     }
 }

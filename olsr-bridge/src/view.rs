@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -295,8 +296,8 @@ pub struct Route {
     pub hops: Option<u32>,
     /// Interface address of the next hop.
     pub next_hop: Option<IpAddr>,
-    /// Outgoing interface.
-    pub interface: Option<String>,
+    /// Outgoing interface; routes that leave by the same one share its name.
+    pub interface: Option<Arc<str>>,
     /// Identity of the destination node, where the daemon or the alias and network tables tell it.
     pub node: Option<IpAddr>,
     /// Identity of the node before the destination (olsrd2 `route_lasthop`).

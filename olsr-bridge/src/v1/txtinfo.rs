@@ -342,7 +342,7 @@ fn route<'a>(cell: impl Fn(usize) -> Option<&'a [u8]>, builder: &mut Builder) ->
         cost: NetworkCost::NotMeaningful,
         hops: cell(2).and_then(count),
         next_hop: cell(1).and_then(number::address),
-        interface: cell(4).map(|name| String::from_utf8_lossy(name).into_owned()),
+        interface: cell(4).map(|name| builder.interface(name)),
         node: None,
         last_hop: None,
         link_local: false,

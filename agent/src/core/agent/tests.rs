@@ -36,7 +36,7 @@ fn view(costs: &[(&str, NetworkCost)]) -> MeshView {
         cost: *cost,
         hops: Some(1),
         next_hop: Some(address.parse().unwrap()),
-        interface: Some("mesh0".to_owned()),
+        interface: Some("mesh0".into()),
         node: Some(address.parse().unwrap()),
         last_hop: None,
         link_local: false,

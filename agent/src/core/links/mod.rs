@@ -473,7 +473,7 @@ fn route_fact(route: &Route, addresses: &[IpAddr]) -> RouteFact {
         cost,
         hops: route.hops,
         next_hop: route.next_hop,
-        interface: route.interface.clone(),
+        interface: route.interface.as_deref().map(str::to_owned),
         direct: direct || route.hops == Some(1),
     }
 }

@@ -56,7 +56,7 @@ fn route(destination: &str, cost: NetworkCost) -> Route {
         cost,
         hops: Some(2),
         next_hop: Some(address("10.0.0.9")),
-        interface: Some("mesh0".to_owned()),
+        interface: Some("mesh0".into()),
         node: None,
         last_hop: None,
         link_local: false,

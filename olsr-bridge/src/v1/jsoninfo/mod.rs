@@ -5,6 +5,7 @@
 //! and number formats; each is recognised by what it sends, never by its version. A row that cannot be identified is
 //! left out and counted; a table that does not end is not marked as read. Sends nothing and computes no cost.
 
+mod alike;
 mod rows;
 
 use rows::{EdgeRow, GatewayRow, InterfaceRow, LinkRow, NeighborRow, NetworkRow, RouteRow, nodes};
@@ -48,8 +49,8 @@ fn document<'a>(reader: &mut Reader<'a>, builder: &mut Builder, findings: &mut F
             b"error" => findings.refusal = refusal(reader.scalar()),
             b"links" => table::<LinkRow<'a>>(reader, builder),
             b"neighbors" => table::<NeighborRow>(reader, builder),
-            b"routes" => table::<RouteRow<'a>>(reader, builder),
-            b"topology" => table::<EdgeRow<'a>>(reader, builder),
+            b"routes" => alike::table::<RouteRow<'a>>(reader, builder),
+            b"topology" => alike::table::<EdgeRow<'a>>(reader, builder),
             b"hna" => table::<NetworkRow>(reader, builder),
             b"mid" => nodes(reader, builder),
             b"gateways" => gateways(reader, builder),

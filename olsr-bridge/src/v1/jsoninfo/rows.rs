@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::build::Builder;
 use crate::cost::{Measure, etx};
 use crate::json::{Reader, Scalar, Shape};
+use crate::v1::jsoninfo::alike::AlikeRow;
 use crate::v1::jsoninfo::{Row, objects};
 use crate::view::{
     Alias, AttachedNetwork, Edge, Gateway, Link, LinkStatus, Neighbor, NetworkCost, Part, Prefix,
@@ -237,7 +238,7 @@ impl<'a> Row<'a> for NeighborRow {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct RouteRow<'a> {
     destination: Option<IpAddr>,
     length: Option<i64>,
@@ -248,7 +249,7 @@ pub(super) struct RouteRow<'a> {
     interface: Option<&'a [u8]>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum RouteField {
     Destination,
     Length,
@@ -309,12 +310,20 @@ impl<'a> Row<'a> for RouteRow<'a> {
             cost: NetworkCost::NotMeaningful,
             hops: self.hops,
             next_hop: self.gateway,
-            interface: self.interface.map(text),
+            interface: self.interface.map(|name| builder.interface(name)),
             node: None,
             last_hop: None,
             link_local: false,
         };
         builder.route(route, measure);
+    }
+}
+
+impl<'a> AlikeRow<'a> for RouteRow<'a> {
+    const NAME: RouteField = RouteField::Destination;
+
+    fn name(&mut self) -> &mut Option<IpAddr> {
+        &mut self.destination
     }
 }
 
@@ -324,7 +333,7 @@ fn prefix(address: Option<IpAddr>, length: Option<i64>) -> Option<Prefix> {
     Some(Prefix { address: host.address, length })
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct EdgeRow<'a> {
     from: Option<IpAddr>,
     to: Option<IpAddr>,
@@ -334,7 +343,7 @@ pub(super) struct EdgeRow<'a> {
     hops: &'a [u8],
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum EdgeField {
     From,
     To,
@@ -389,6 +398,14 @@ impl<'a> Row<'a> for EdgeRow<'a> {
         }
         let edge = Edge { from, to, cost: None, out_raw: None, in_raw: None };
         builder.edge(edge, etx::edge_measure(self.cost, || self.worse_quality()));
+    }
+}
+
+impl<'a> AlikeRow<'a> for EdgeRow<'a> {
+    const NAME: EdgeField = EdgeField::To;
+
+    fn name(&mut self) -> &mut Option<IpAddr> {
+        &mut self.to
     }
 }
 

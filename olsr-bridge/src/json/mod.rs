@@ -9,6 +9,10 @@
 //!
 //! Every call moves forward or ends, so the work is linear in the input whatever it holds.
 
+mod shape;
+
+pub use shape::Shape;
+
 use std::net::IpAddr;
 
 use crate::number;
@@ -17,9 +21,6 @@ use crate::scan::{self, IS_DELIMITER, begins_with, plain_number};
 /// Deepest nesting that is followed. The daemons use at most 6 levels; a document beyond this limit is treated as if it
 /// ended there.
 pub const DEPTH_MAX: u32 = 64;
-
-/// Known fields per row whose order is remembered by a [`Shape`]; the longest row (a link) has 11 and its end.
-const SHAPE_STEPS_MAX: usize = 16;
 
 /// A value that is neither object nor array.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,25 +114,6 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// Maps the keys of a kind of row to fields and remembers how the rows of a table run.
-///
-/// The daemons print every row of a table from the same template, and rows that follow each other often differ in a few
-/// values only. What stood between two known values of the last row, skipped fields included, is therefore expected to
-/// stand there again, byte for byte, and is passed over in one comparison; where it differs the row is read key by key.
-pub struct Shape<'a, F> {
-    known: fn(&[u8]) -> Option<F>,
-    /// The bytes from one known value to the next, and what that one is; `None` for the end of the row.
-    steps: [(&'a [u8], Option<F>); SHAPE_STEPS_MAX],
-    at: usize,
-}
-
-impl<'a, F: Copy> Shape<'a, F> {
-    /// A shape whose keys are told by `known`; keys it does not know are skipped with their values.
-    pub fn new(known: fn(&[u8]) -> Option<F>) -> Shape<'a, F> {
-        Shape { known, steps: [(&[], None); SHAPE_STEPS_MAX], at: 0 }
-    }
-}
-
 /// Reads one answer from its beginning to its end.
 pub struct Reader<'a> {
     input: &'a [u8],
@@ -164,6 +146,34 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         &self.input[self.at..]
+    }
+
+    /// Where the reader stands, for [`Reader::since`].
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The bytes from an earlier `position` up to here.
+    pub(crate) fn since(&self, position: usize) -> &'a [u8] {
+        &self.input[position..self.at]
+    }
+
+    /// Passes over exactly `bytes`, which are not empty and hold no bracket that is not closed, if they stand here.
+    pub(crate) fn pass(&mut self, bytes: &[u8]) -> bool {
+        let stands = begins_with(&self.input[self.at..], bytes);
+        if stands {
+            self.at += bytes.len();
+        }
+        stands
+    }
+
+    /// Passes over the rest of an object, its closing brace included, if exactly these bytes stand here.
+    pub(crate) fn pass_to_end(&mut self, bytes: &[u8]) -> bool {
+        let stands = self.pass(bytes);
+        if stands {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        stands
     }
 
     /// Goes to the next `{` or `[` at the top level and returns the bytes in front of it without surrounding white
@@ -246,39 +256,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Inside an object: the next field that `shape` knows, or `None` after the last key. Unknown keys are skipped.
-    /// The field's value must be read or skipped next.
-    pub fn field<F: Copy>(&mut self, shape: &mut Shape<'a, F>) -> Option<F> {
-        if let Some(&(bytes, field)) = shape.steps.get(shape.at)
-            && begins_with(&self.input[self.at..], bytes)
-        {
-            self.at += bytes.len();
-            if field.is_some() {
-                shape.at += 1;
-            } else {
-                shape.at = 0;
-                self.depth = self.depth.saturating_sub(1);
-            }
-            return field;
-        }
-        let start = self.at;
-        let field = loop {
-            let Some(key) = self.key() else { break None };
-            if let Some(field) = (shape.known)(key) {
-                self.white_space();
-                break Some(field);
-            }
-            self.skip();
-        };
-        let passed = &self.input[start..self.at];
-        let whole = field.is_some() || passed.last() == Some(&b'}');
-        if whole && let Some(step) = shape.steps.get_mut(shape.at) {
-            *step = (passed, field);
-        }
-        shape.at = if field.is_some() { shape.at + 1 } else { 0 };
-        field
-    }
-
     /// Inside an array: whether another element follows; it must be read or skipped next.
     pub fn element(&mut self) -> bool {
         self.separators();
@@ -332,16 +309,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the scalar that stands here as an IP address in quotes.
+    #[inline]
     pub fn address(&mut self) -> Option<IpAddr> {
-        self.white_space();
-        if let Some(b'"') = self.peek()
-            && let (address, length) = number::ipv4_prefix(&self.input[self.at + 1..])
-            && let Some(address) = address
-            && let Some([b'"', b',' | b'}' | b']', ..]) = self.input.get(self.at + 1 + length..)
-        {
-            self.at += length + 2;
+        if let Some((address, length)) = number::quoted_ipv4(&self.input[self.at..]) {
+            self.at += length;
             return Some(IpAddr::V4(address));
         }
+        self.other_address()
+    }
+
+    #[cold]
+    fn other_address(&mut self) -> Option<IpAddr> {
         self.scalar().address()
     }
 
@@ -361,9 +339,17 @@ impl<'a> Reader<'a> {
     /// Reads the plain number that stands exactly here and is followed by a delimiter; everything else, also the end of
     /// the input and numbers of many digits, is left to [`Reader::bare`].
     fn number(&mut self) -> Option<Scalar<'a>> {
-        let (number, length) = number::parse_prefix(&self.input[self.at..])?;
-        let delimiter = self.input.get(self.at + length)?;
-        if !IS_DELIMITER[usize::from(*delimiter)] {
+        let rest = &self.input[self.at..];
+        let delimited =
+            |length: usize| rest.get(length).is_some_and(|byte| IS_DELIMITER[usize::from(*byte)]);
+        if delimited(number::SIX_DECIMALS_LENGTH)
+            && let Some(value) = number::six_decimals(rest)
+        {
+            self.at += number::SIX_DECIMALS_LENGTH;
+            return Some(Scalar::Float(value));
+        }
+        let (number, length) = number::parse_prefix(rest)?;
+        if !delimited(length) {
             return None;
         }
         self.at += length;
@@ -619,34 +605,6 @@ mod tests {
         assert_eq!(keys, [b"a", b"b"]);
         assert_eq!(tail, b"Error, unknown command 'x'");
         assert!(!reader.truncated());
-    }
-
-    #[test]
-    fn rows_with_the_same_template_and_others_are_read_alike() {
-        #[derive(Clone, Copy, Debug, PartialEq)]
-        enum Field {
-            A,
-            C,
-        }
-        use Field::{A, C};
-        let known = |key: &[u8]| match key {
-            b"a" => Some(A),
-            b"c" => Some(C),
-            _ => None,
-        };
-        let document = br#"[{"a": 1,"b": "x","c": 2},{"a": 3,"b": "y","c": 4},{"c": 5, "a": 6},{"a": 7,"b": {"c": 0},"c": 8}]"#;
-        let mut reader = Reader::new(document);
-        let mut shape = Shape::new(known);
-        let mut seen = Vec::new();
-        assert!(reader.open_array());
-        while reader.element() {
-            assert!(reader.open_object());
-            while let Some(field) = reader.field(&mut shape) {
-                seen.push((field, reader.scalar().integer()));
-            }
-        }
-        let expected = [(A, 1), (C, 2), (A, 3), (C, 4), (C, 5), (A, 6), (A, 7), (C, 8)];
-        assert_eq!(seen, expected.map(|(field, value)| (field, Some(value))));
     }
 
     #[test]
