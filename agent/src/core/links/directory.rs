@@ -148,7 +148,9 @@ impl<'v> Directory<'v> {
     }
 }
 
-/// All nodes that claim an address: by alias, by an announced host, by the daemon's own word in a route.
+/// All nodes that claim an address: by alias, by an announced host, by the daemon's own word in a route. An address that
+/// announces topology is a node of its own, and nobody's claim takes it: otherwise a neighbour could announce the address
+/// of a vehicle and have its own route pass for the way there.
 fn claims(view: &MeshView) -> BTreeMap<IpAddr, BTreeSet<IpAddr>> {
     let aliases = view.aliases.iter().map(|alias| (alias.address, alias.node));
     let hosts = view
@@ -161,9 +163,10 @@ fn claims(view: &MeshView) -> BTreeMap<IpAddr, BTreeSet<IpAddr>> {
         .iter()
         .filter(|route| route.destination.is_host())
         .filter_map(|route| Some((route.destination.address, route.node?)));
+    let originators: BTreeSet<IpAddr> = view.edges.iter().map(|edge| edge.from).collect();
     let mut claims: BTreeMap<IpAddr, BTreeSet<IpAddr>> = BTreeMap::new();
     for (address, node) in aliases.chain(hosts).chain(routes) {
-        if address != node {
+        if address != node && !originators.contains(&address) {
             claims.entry(address).or_default().insert(node);
         }
     }

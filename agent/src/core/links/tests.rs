@@ -1,7 +1,7 @@
 //! Small worlds, told sample by sample. The daemons' own recordings are replayed in `tests/links_replay.rs`.
 
 use olsr_bridge::view::{
-    Alias, AttachedNetwork, Complaint, Daemon, DaemonKind, HostName, LinkMetric, LinkStatus,
+    Alias, AttachedNetwork, Complaint, Daemon, DaemonKind, Edge, HostName, LinkMetric, LinkStatus,
     PartAge, Prefix, Protocol,
 };
 
@@ -526,6 +526,19 @@ fn names_from_the_mesh_name_vehicles_but_never_take_one_over() {
     routed.routes.push(route("10.0.0.2", NetworkCost::Reachable(900)));
     links.observe(&routed, at(2));
     assert_eq!(links.get("charlie").unwrap().addresses, [address("10.0.0.3")]);
+}
+
+#[test]
+fn a_neighbour_that_claims_the_address_of_a_vehicle_does_not_become_it() {
+    let mut links = links();
+    let mut routed = with_route("10.0.0.2", 3000);
+    routed.routes.push(route("10.0.0.9", NetworkCost::Reachable(100)));
+    routed.aliases = vec![Alias { node: address("10.0.0.9"), address: address("10.0.0.2") }];
+    let (from, to) = (address("10.0.0.2"), address("10.0.0.7"));
+    routed.edges = vec![Edge { from, to, cost: Some(100), out_raw: None, in_raw: None }];
+    links.observe(&routed, at(1));
+    assert_eq!(links.get("bravo").unwrap().addresses, [address("10.0.0.2")]);
+    assert_eq!(reach(&links), reachable(3000));
 }
 
 #[test]
