@@ -2,6 +2,7 @@
 //! to be done about it comes back as effects. Knows no daemon, file or connection, only what the shell says of them.
 
 mod repeats;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::core::telemetry::document::{Birth, EventDocument, Format, Sending, Te
 use crate::core::telemetry::frame;
 use crate::core::time::{ClockQuality, Mono, Now};
 use repeats::{News, Repeats};
+use words::{daemon_text, describe, reload_text};
 
 /// Longest pause between polls of a daemon that does not answer: a daemon that came back is noticed within this time
 /// (the routing daemon itself needs as long to find its neighbours).
@@ -661,50 +663,6 @@ impl Agent {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn daemon_text(view: &MeshView) -> String {
-    let version = view.daemon.version.as_deref().unwrap_or("of unknown version");
-    let kind = match view.daemon.kind {
-        olsr_bridge::view::DaemonKind::Olsrd => "olsrd",
-        olsr_bridge::view::DaemonKind::Olsrd2 => "olsrd2",
-    };
-    format!("the routing daemon answers: {kind} {version}, {} routes", view.routes.len())
-}
-
-fn reload_text(effective: &[String], need_restart: &[String]) -> String {
-    let list = |keys: &[String]| {
-        if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
-    };
-    let mut text = format!("the configuration was read again; changed: {}", list(effective));
-    if !need_restart.is_empty() {
-        text += &format!("; takes effect at the next start: {}", list(need_restart));
-    }
-    text
-}
-
-/// A change of reach in words.
-fn describe(change: &Change) -> (Severity, &'static str, String) {
-    let name = &change.vehicle;
-    match change.to {
-        Reach::Own => (Severity::Info, "vehicle-own", format!("{name} is this vehicle")),
-        Reach::Reachable { cost } => {
-            (Severity::Info, "vehicle-reachable", format!("{name} is reachable at cost {cost}"))
-        }
-        Reach::NotMeaningful => (
-            Severity::Info,
-            "vehicle-reachable",
-            format!("{name} is reachable; the daemon's metric says nothing about the cost"),
-        ),
-        Reach::Unreachable => {
-            (Severity::Warning, "vehicle-unreachable", format!("{name} is unreachable"))
-        }
-        Reach::Unknown => (
-            Severity::Info,
-            "vehicle-unknown",
-            format!("nothing can be said about {name} any more"),
-        ),
-    }
 }
 
 #[cfg(test)]

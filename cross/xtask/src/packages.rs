@@ -22,7 +22,7 @@ pub const FOR_TESTS: &[Program] = &[
     (&["chromedriver"], "chromium-driver"),
 ];
 
-/// cargo-deny, built from crates.io once per target folder. 0.20 reads version 2 of the configuration.
+/// cargo-deny, built once per target folder. 0.20 reads version 2 of the configuration.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
 /// Tells Debian's package scripts not to start what is being installed (see invoke-rc.d(8)).
@@ -91,7 +91,7 @@ pub fn cargo_deny(tools: &Path) -> Result<PathBuf, String> {
     }
     let program = tools.join("bin/cargo-deny");
     if !program.exists() {
-        println!("building cargo-deny {CARGO_DENY_VERSION} from crates.io (once)");
+        println!("building cargo-deny {CARGO_DENY_VERSION} (once)");
         run(
             "build cargo-deny",
             Command::new("cargo")
