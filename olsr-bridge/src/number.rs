@@ -54,10 +54,10 @@ pub(crate) fn six_decimals(bytes: &[u8]) -> Option<f64> {
     }
     let word = u64::from_le_bytes(*token) ^ u64::from_le_bytes(*b"0.000000");
     // The digits' values without the point, the first one in the second lowest byte.
-    let digits = (word >> 16 << 16) | (word & 0xff) << 8;
+    let digits = (word >> 16 << 16) | ((word & 0xff) << 8);
     const SIXES: u64 = u64::from_le_bytes([6; 8]);
     const HIGH_HALVES: u64 = u64::from_le_bytes([0xf0; 8]);
-    if (digits | (digits & !HIGH_HALVES) + SIXES) & HIGH_HALVES != 0 {
+    if (digits | ((digits & !HIGH_HALVES) + SIXES)) & HIGH_HALVES != 0 {
         return None;
     }
     // Pairs of digits, then pairs of pairs, then both halves.
@@ -209,7 +209,7 @@ fn ipv4_of_window<const SIZE: usize>(
         if octet > 255 {
             return (None, at);
         }
-        address = address << 8 | octet;
+        address = (address << 8) | octet;
         if place < 3 {
             if byte(at) != b'.' {
                 return (None, at);

@@ -483,9 +483,10 @@ fn node_field(key: &[u8]) -> Option<NodeField> {
 }
 
 /// The alias table: `{"main": {"ipAddress"}, "aliases": [..]}` per node, before 0.9.5 `{"ipAddress", "aliases": [..]}`.
-pub(super) fn nodes(reader: &mut Reader<'_>, builder: &mut Builder) {
+pub(super) fn nodes<'a>(reader: &mut Reader<'a>, builder: &mut Builder) {
     let mut shape = Shape::new(node_field);
     let mut inner = Shape::new(node_field);
+    let mut between: &[u8] = &[];
     let mut addresses = Vec::new();
     let complete = objects(reader, builder, Part::Aliases, |reader, builder| {
         let mut main = None;
@@ -497,12 +498,11 @@ pub(super) fn nodes(reader: &mut Reader<'_>, builder: &mut Builder) {
                 NodeField::Main => main = address_of(reader, &mut inner),
                 NodeField::Aliases if !reader.open_array() => unreadable = true,
                 NodeField::Aliases => {
-                    while reader.element() {
-                        match address_of(reader, &mut inner) {
-                            Some(address) => addresses.push(address),
-                            None => unreadable = true,
-                        }
-                    }
+                    let found = |address| match address {
+                        Some(address) => addresses.push(address),
+                        None => unreadable = true,
+                    };
+                    each_address(reader, &mut inner, &mut between, found);
                 }
             }
         }
@@ -523,6 +523,44 @@ pub(super) fn nodes(reader: &mut Reader<'_>, builder: &mut Builder) {
     });
     if complete {
         builder.read(Part::Aliases);
+    }
+}
+
+/// Calls `found` with the `ipAddress` of each object in the list that has been entered.
+///
+/// What stood `between` two addresses, from the rest of one object to the beginning of the next, is expected to stand
+/// between the next two as well.
+fn each_address<'a>(
+    reader: &mut Reader<'a>,
+    shape: &mut Shape<'a, NodeField>,
+    between: &mut &'a [u8],
+    mut found: impl FnMut(Option<IpAddr>),
+) {
+    let mut behind = None;
+    while reader.element() {
+        let mut address = None;
+        if !reader.open_object() {
+            behind = None;
+            found(None);
+            continue;
+        }
+        while let Some(field) = reader.field(shape) {
+            match field {
+                NodeField::Address => {
+                    if let Some(behind) = behind.take() {
+                        *between = reader.since(behind);
+                    }
+                    address = reader.address();
+                    while reader.pass(between) {
+                        found(address);
+                        address = reader.address();
+                    }
+                    behind = Some(reader.position());
+                }
+                NodeField::Main | NodeField::Aliases => reader.skip(),
+            }
+        }
+        found(address);
     }
 }
 
