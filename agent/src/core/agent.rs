@@ -566,7 +566,7 @@ impl Agent {
                 }
             }
         };
-        self.queue(Class::Telemetry, Arc::clone(&self.topics.telemetry), payload, false);
+        self.queue(Class::Telemetry, Arc::clone(&self.topics.telemetry), payload);
     }
 
     /// Queues the birth document.
@@ -580,13 +580,23 @@ impl Agent {
             batch_ms: u64::try_from(self.config.mqtt.batch.as_millis()).unwrap_or(u64::MAX),
         };
         let dictionary = self.batcher.dictionary();
-        self.born = Some(dictionary.version());
+        let before = self.born.replace(dictionary.version());
+        let serves_older_batches = before.is_none_or(|version| dictionary.contains(version));
         let birth = Birth::new(&self.state.identity, sending, dictionary, self.state.now).to_json();
-        self.queue(Class::Birth, Arc::clone(&self.topics.birth), birth, true);
+        let topic = Arc::clone(&self.topics.birth);
+        let record = Record { topic, payload: Bytes::from(birth), retain: true };
+        let now = self.state.now.mono;
+        // A dictionary that was begun anew cannot read the batches that still wait: their birth goes out before it. What
+        // finds no room is counted by the outbox.
+        let _ = if serves_older_batches {
+            self.outbox.enqueue(now, Class::Birth, record)
+        } else {
+            self.outbox.enqueue_beside(now, Class::Birth, record)
+        };
     }
 
-    fn queue(&mut self, class: Class, topic: Arc<str>, payload: Vec<u8>, retain: bool) {
-        let record = Record { topic, payload: Bytes::from(payload), retain };
+    fn queue(&mut self, class: Class, topic: Arc<str>, payload: Vec<u8>) {
+        let record = Record { topic, payload: Bytes::from(payload), retain: false };
         // What finds no room is counted by the outbox.
         let _ = self.outbox.enqueue(self.state.now.mono, class, record);
     }
@@ -628,7 +638,7 @@ impl Agent {
         let event = self.state.events.push(self.state.now, severity, kind, &subject, text);
         if self.state.mqtt.configured {
             let document = EventDocument::new(&self.state.identity, event.clone()).to_json();
-            self.queue(Class::Event, Arc::clone(&self.topics.event), document, false);
+            self.queue(Class::Event, Arc::clone(&self.topics.event), document);
         }
         self.effects.push(Effect::Log(event));
     }

@@ -54,6 +54,11 @@ impl Outbox {
         if record.retain {
             self.withdraw_older(class, &record.topic);
         }
+        self.enqueue_beside(now, class, record)
+    }
+
+    /// As [`Outbox::enqueue`], but what waits for the same topic stays: others that wait still need it.
+    pub fn enqueue_beside(&mut self, now: Mono, class: Class, record: Record) -> Option<RecordId> {
         let admission = self.window.admit(now, class, record.weight());
         for dropped in &admission.dropped {
             self.records.remove(dropped);
@@ -182,6 +187,17 @@ mod tests {
         let mut state = MqttState::default();
         outbox.report(&mut state);
         assert_eq!(state.dropped, BTreeMap::from([("birth-superseded".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn a_retained_record_that_others_need_stays_beside_its_successor() {
+        let mut outbox = Outbox::new(LIMITS);
+        outbox.enqueue(Mono::default(), Class::Birth, record("birth", "first", true)).unwrap();
+        outbox
+            .enqueue_beside(Mono::default(), Class::Birth, record("birth", "next", true))
+            .unwrap();
+        outbox.connected(u16::MAX);
+        assert_eq!(sent(&mut outbox), ["first", "next"]);
     }
 
     #[test]

@@ -287,9 +287,22 @@ const NAMES_BYTES_MAX: u64 = 1024 * 1024;
 /// does not wait for a disk; when it is missing the view has no names and a complaint.
 fn read_names(path: &Path, builder: &mut Builder) {
     let mut file = Vec::new();
-    let read = File::open(path).and_then(|open| open.take(NAMES_BYTES_MAX).read_to_end(&mut file));
+    // Opening a FIFO would wait for a writer, and with it everything that shares the event loop.
+    let read = path.metadata().and_then(|metadata| match metadata.is_file() {
+        true => File::open(path)?.take(NAMES_BYTES_MAX).read_to_end(&mut file),
+        false => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file")),
+    });
     match read {
-        Ok(_) => names::parse(&file, builder),
+        Ok(bytes) => {
+            names::parse(&file, builder);
+            if bytes as u64 == NAMES_BYTES_MAX {
+                builder.complain(
+                    Part::Names,
+                    "the hosts file of the nameservice plugin is too large: its end was not read",
+                    path.display().to_string().as_bytes(),
+                );
+            }
+        }
         Err(error) => builder.complain(
             Part::Names,
             "the hosts file of the nameservice plugin could not be read",
