@@ -290,7 +290,9 @@ fn read_names(path: &Path, builder: &mut Builder) {
     // Opening a FIFO would wait for a writer, and with it everything that shares the event loop.
     let read = path.metadata().and_then(|metadata| match metadata.is_file() {
         true => File::open(path)?.take(NAMES_BYTES_MAX).read_to_end(&mut file),
-        false => Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file")),
+        false => {
+            Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file"))
+        }
     });
     match read {
         Ok(bytes) => {
