@@ -2,6 +2,7 @@
 //!
 //! Runs other programs and reads what they say; knows nothing of how the agent works inside.
 
+mod dist;
 mod footprint;
 mod packages;
 mod steps;
@@ -17,6 +18,9 @@ Commands:
              dependencies and licences, and run every test
   footprint  measure size, memory, processor time and bytes on the wire, beside collectd
              and node_exporter; [--seconds N] (default 600) [--binary PATH]
+  bom        write bill of materials, licence texts, changelog section, sums and signature of a
+             target without building it; --target TRIPLE --out FOLDER [--zig-venv FOLDER]
+             [--sign KEYFILE --verify PUBKEY]
 ";
 
 fn main() -> ExitCode {
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
     let result = match arguments.next().as_deref() {
         Some("test") => test::run_all(),
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
+        Some("bom") => dist::bom::make(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

@@ -20,6 +20,7 @@ pub const FOR_TESTS: &[Program] = &[
     (&["promtool"], "prometheus"),
     (&["chromium", "chromium-browser", "google-chrome"], "chromium"),
     (&["chromedriver"], "chromium-driver"),
+    (&["minisign"], "minisign"),
 ];
 
 /// cargo-deny, built once per target folder. 0.20 reads version 2 of the configuration.
