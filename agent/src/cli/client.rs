@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt,
 };
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::exit::{Exit, Failure};
 
@@ -146,8 +146,9 @@ impl Deadline {
 fn connect_control(path: &Path, deadline: Deadline) -> io::Result<UnixStream> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let left = deadline.left()?;
-    let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX).max(1);
-    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(micros / 1_000_000, micros % 1_000_000))?;
+    // 0 would mean for ever; 71 minutes are more than any deadline here.
+    let micros = u32::try_from(left.as_micros()).unwrap_or(u32::MAX).max(1);
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::microseconds(micros.into()))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(UnixStream::from(fd))
 }

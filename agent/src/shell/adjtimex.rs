@@ -1,5 +1,8 @@
-//! Asks the kernel how well its wall clock is disciplined (adjtimex(2), read-only mode). The one place that needs
-//! `unsafe`: none of the crates in use wraps this call.
+//! Asks the kernel how well its wall clock is disciplined (adjtimex(2), read-only mode). Needs `unsafe`,
+//! because none of the crates in use wraps this call.
+//!
+//! Its answer also holds the time, cut off after 2038 where seconds have 32 bits. That is not an error there, and the time is
+//! not used: `clock` reads it.
 
 use nix::libc;
 

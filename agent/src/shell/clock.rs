@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::ClockId;
 
 use super::adjtimex;
+#[cfg(all(target_arch = "arm", target_env = "musl", target_endian = "little"))]
+use super::time32;
 use crate::core::time::{ClockQuality, Mono, Now};
 
 /// Before this moment, in seconds since 1970, no wall clock is believed: this program did not exist yet. Release builds
@@ -33,8 +35,8 @@ pub fn now() -> Now {
     }
 }
 
-/// The wall clock as time since 1970; `None` before that, and where the C library has 32 bits for seconds and the clock
-/// claims a date after 2038-01-19 (there the standard library's clock would panic).
+/// The wall clock as time since 1970, `None` before that. On 32-bit ARM with musl dates after 2038-01-19 are read truly;
+/// on other machines with 32 bits for seconds such a date is `None`.
 #[must_use]
 pub fn wall() -> Option<Duration> {
     read(ClockId::CLOCK_REALTIME)
@@ -53,8 +55,11 @@ pub fn judge(wall: Duration, synchronised: bool) -> ClockQuality {
 }
 
 fn read(clock: ClockId) -> Option<Duration> {
-    let time = clock_gettime(clock).ok()?;
-    Some(Duration::new(u64::try_from(time.tv_sec()).ok()?, u32::try_from(time.tv_nsec()).ok()?))
+    #[cfg(all(target_arch = "arm", target_env = "musl", target_endian = "little"))]
+    let (seconds, nanoseconds) = time32::read(clock.as_raw())?;
+    #[cfg(not(all(target_arch = "arm", target_env = "musl", target_endian = "little")))]
+    let (seconds, nanoseconds) = clock.now().ok().map(|time| (time.tv_sec(), time.tv_nsec()))?;
+    Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?))
 }
 
 #[cfg(test)]

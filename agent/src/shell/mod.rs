@@ -10,6 +10,8 @@ pub mod mesh;
 pub mod mqtt;
 pub mod run;
 pub mod sdnotify;
+#[cfg(all(target_arch = "arm", target_env = "musl", target_endian = "little"))]
+pub mod time32;
 pub mod tls;
 
 pub use run::run;

@@ -129,8 +129,8 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
     Ok(Arc::new(config))
 }
 
-/// The wall clock as [`clock::wall`] reads it. The library's own reading panics on 32-bit machines whose clock claims a date
-/// after 2038.
+/// The wall clock as [`clock::wall`] reads it. The library's own reading stands still in 2038, or panics, on 32-bit machines
+/// whose clock claims a later date.
 #[derive(Debug)]
 struct WallClock;
 

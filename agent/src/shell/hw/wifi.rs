@@ -11,7 +11,7 @@ use nix::sys::socket::{
     self, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, setsockopt, sockopt,
 };
 use nix::sys::statfs::{SYSFS_MAGIC, statfs};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use crate::core::catalog::hardware as catalog;
 
@@ -139,7 +139,7 @@ impl Radio {
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkGeneric,
         )?;
-        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(ANSWER_SECONDS_MAX, 0))?;
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::seconds(ANSWER_SECONDS_MAX))?;
         Ok(Radio { socket, family: 0, sequence: 0 })
     }
 
