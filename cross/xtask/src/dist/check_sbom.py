@@ -14,6 +14,8 @@ faults = [str(fault) for fault in JsonStrictValidator(SchemaVersion.V1_6).valida
 
 bom = json.loads(text)
 spdx = get_spdx_licensing()
+if bom["specVersion"] != "1.6":
+    faults.append(f"the document says it is of version {bom['specVersion']}")
 components = [bom["metadata"]["component"], *bom["components"]]
 for component in components:
     name = component["name"]

@@ -228,3 +228,6 @@ fn is_licence(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     parts.any(|part| WORDS.contains(&part)) && !PROGRAMS.contains(&ending)
 }
+
+#[cfg(test)]
+mod tests;

@@ -321,3 +321,6 @@ fn encode(version: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,3 +5,6 @@ pub mod licences;
 pub mod linked;
 pub mod publish;
 pub mod sbom;
+
+#[cfg(test)]
+mod fixtures;

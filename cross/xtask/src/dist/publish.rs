@@ -312,3 +312,6 @@ fn stage(staging: &Path, files: &[Packed]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

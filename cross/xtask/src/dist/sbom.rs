@@ -200,3 +200,6 @@ fn validator(root: &Path, venv: &Path) -> Result<std::path::PathBuf, String> {
     fs::write(&stamp, wanted).map_err(|e| format!("writing {}: {e}", stamp.display()))?;
     Ok(python)
 }
+
+#[cfg(test)]
+mod tests;
