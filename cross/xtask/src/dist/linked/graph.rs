@@ -73,7 +73,7 @@ impl Graph {
             quiet(&mut tree)
         };
         let mut metadata = cargo("metadata");
-        metadata.args(["--format-version", "1", "--filter-platform", target]);
+        metadata.args(["--format-version", "1", "--filter-platform", target]).args(options);
         Ok(Graph {
             linked: tree("normal,no-proc-macro")?,
             built: tree("normal,build")?,
