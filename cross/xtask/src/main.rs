@@ -2,6 +2,7 @@
 //!
 //! Runs other programs and reads what they say; knows nothing of how the agent works inside.
 
+mod apt;
 mod dist;
 mod footprint;
 mod packages;
@@ -21,6 +22,8 @@ Commands:
   bom        write bill of materials, licence texts, changelog section, sums and signature of a
              target without building it; --target TRIPLE --out FOLDER [--zig-venv FOLDER]
              [--sign KEYFILE --verify PUBKEY]
+  guest      boot an emulated 32-bit ARM machine and run binaries for it on dates past 2038;
+             --outrider PATH [--olsr-bridge PATH] --init PATH (of `guest`, from cross/guest)
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let result = match arguments.next().as_deref() {
         Some("test") => test::run_all(),
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
+        Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),
         Some("bom") => dist::bom::make(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

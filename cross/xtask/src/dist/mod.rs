@@ -1,6 +1,7 @@
 //! What a release consists of, besides the programs themselves.
 
 pub mod bom;
+pub mod guest;
 pub mod licences;
 pub mod linked;
 pub mod publish;

@@ -1,0 +1,157 @@
+//! Debian packages to look into, not to install: of any architecture, from the mirror this system uses.
+//!
+//! Package lists and downloads lie in a folder of their own; the system's package sources and database stay untouched.
+//! Signatures and hashes are checked by apt as always, whatever the system's own configuration allows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::steps::quiet;
+
+/// Debian's signing keys, from the package debian-archive-keyring, which every Debian has.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Options that hold whatever `/etc/apt` says.
+const STRICT: &[&str] = &[
+    "Dir::Etc::sourceparts=/dev/null",
+    "APT::Sandbox::User=root",
+    "APT::Update::Error-Mode=any",
+    "APT::Get::AllowUnauthenticated=false",
+    "Acquire::AllowInsecureRepositories=false",
+    "Acquire::AllowWeakRepositories=false",
+    "Acquire::AllowDowngradeToInsecureRepositories=false",
+    "Acquire::Languages=none",
+];
+
+/// Package lists of one architecture.
+pub struct Apt {
+    folder: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    /// Fetches the package lists of `suites` into `folder`, an absolute path.
+    pub fn new(folder: &Path, architecture: &str, suites: &[&str]) -> Result<Apt, String> {
+        let mirror = mirror(&codename()?)?;
+        let at = folder.display();
+        for part in ["lists/partial", "cache/archives/partial"] {
+            let path = folder.join(part);
+            fs::create_dir_all(&path).map_err(|e| format!("making {}: {e}", path.display()))?;
+        }
+        let sources: String = suites
+            .iter()
+            .map(|suite| {
+                format!("deb [arch={architecture} signed-by={KEYS}] {mirror} {suite} main\n")
+            })
+            .collect();
+        for (name, text) in [("sources.list", sources.as_str()), ("status", "")] {
+            let path = folder.join(name);
+            fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))?;
+        }
+        let mut options: Vec<String> = STRICT.iter().map(|option| (*option).to_owned()).collect();
+        options.extend([
+            format!("APT::Architecture={architecture}"),
+            format!("Dir::Etc::sourcelist={at}/sources.list"),
+            format!("Dir::State::lists={at}/lists"),
+            format!("Dir::State::status={at}/status"),
+            format!("Dir::Cache={at}/cache"),
+        ]);
+        let apt = Apt { folder: folder.to_owned(), options };
+        apt.tool("apt-get", &["update", "-q"])?;
+        Ok(apt)
+    }
+
+    /// Runs apt-get or apt-cache on these lists alone.
+    pub fn tool(&self, program: &str, words: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(program);
+        for option in &self.options {
+            command.arg("-o").arg(option);
+        }
+        quiet(command.args(words).current_dir(&self.folder).env("LC_ALL", "C"))
+    }
+
+    /// Downloads `package` and unpacks it into `into`, without running any of its scripts.
+    pub fn unpack(&self, package: &str, into: &Path) -> Result<(), String> {
+        self.tool("apt-get", &["download", "-q", package])?;
+        let reading = |e: std::io::Error| format!("reading {}: {e}", self.folder.display());
+        let begin = format!("{package}_");
+        for entry in fs::read_dir(&self.folder).map_err(reading)? {
+            let file = entry.map_err(reading)?.path();
+            if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin)) {
+                quiet(Command::new("dpkg-deb").arg("-x").arg(&file).arg(into))?;
+                return fs::remove_file(&file)
+                    .map_err(|e| format!("removing {}: {e}", file.display()));
+            }
+        }
+        Err(format!("apt-get download {package} left no package in {}", self.folder.display()))
+    }
+}
+
+/// Debian's name for the release that this system runs.
+pub fn codename() -> Result<String, String> {
+    let path = "/etc/os-release";
+    let text = fs::read_to_string(path).map_err(|e| format!("reading {path}: {e}"))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+        .ok_or(format!("{path} names no release: this needs Debian"))
+}
+
+/// The mirror from which this system takes `suite`.
+pub fn mirror(suite: &str) -> Result<String, String> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.flatten().map(|entry| entry.path()));
+    }
+    files.sort();
+    files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .find_map(|text| mirror_in(&text, suite))
+        .ok_or(format!(
+            "no package source in /etc/apt is for Debian's `{suite}`: this needs a Debian mirror"
+        ))
+}
+
+/// The address of the source of `suite`, in either of the two formats of sources.list(5).
+fn mirror_in(text: &str, suite: &str) -> Option<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let in_line = lines.clone().find_map(|line| {
+        let rest = line.strip_prefix("deb ")?.trim_start();
+        let rest = match rest.strip_prefix('[') {
+            Some(options) => options.split_once(']')?.1,
+            None => rest,
+        };
+        let mut words = rest.split_whitespace();
+        let address = words.next()?;
+        (words.next()? == suite).then(|| address.to_owned())
+    });
+    in_line.or_else(|| {
+        let lines: Vec<&str> = lines.collect();
+        lines.split(|line| line.is_empty()).find_map(|paragraph| {
+            let field = |name: &str| paragraph.iter().find_map(|line| line.strip_prefix(name));
+            let suites = field("Suites:")?;
+            let address = field("URIs:")?.split_whitespace().next()?;
+            suites.split_whitespace().any(|name| name == suite).then(|| address.to_owned())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mirror_in;
+
+    #[test]
+    fn both_formats_of_package_sources_are_read() {
+        let lines = "# deb http://old.example bookworm main\n\
+                     deb https://other.example/apt stable main\n\
+                     deb [arch=amd64 signed-by=/k] http://a.example/debian bookworm main\n";
+        assert_eq!(mirror_in(lines, "bookworm").as_deref(), Some("http://a.example/debian"));
+        assert_eq!(mirror_in(lines, "trixie"), None);
+        let paragraphs = "Types: deb\nURIs: http://other.example\nSuites: nodistro\n\n\
+                          Types: deb\n# URIs: http://old.example\nURIs: https://b.example/debian\n\
+                          Suites: bookworm bookworm-updates\nComponents: main\n";
+        assert_eq!(mirror_in(paragraphs, "bookworm").as_deref(), Some("https://b.example/debian"));
+    }
+}
