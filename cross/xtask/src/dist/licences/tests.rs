@@ -1,3 +1,5 @@
+//! What the licence texts of a release must say, and what is refused.
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Which crates count as linked in, from answers of cargo kept as fixtures.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Archives, sums and signatures of a release: what they hold, and what breaks them.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The bill of materials: its shape, its identity and its validity.
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
