@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
         Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),
         Some("bom") => dist::bom::make(&arguments.collect::<Vec<_>>()),
+        Some("dist") => dist::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             Ok(())

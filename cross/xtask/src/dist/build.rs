@@ -1,0 +1,306 @@
+//! Builds the programs for one target: static, position independent, the same bytes from any folder.
+//!
+//! Rust and C code are compiled as usual, with zig as the C compiler. The link goes straight to zig's LLD, since `zig cc`
+//! passes on neither position independence nor packed relocations. What it would add to the link (start-up code, musl,
+//! compiler-rt) is taken from a probe that it links itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::targets::Target;
+use super::toolchain::{Std, Toolchain};
+use crate::steps::{quiet, run};
+
+/// The programs of a release.
+pub const PROGRAMS: &[&str] = &["outrider", "olsr-bridge"];
+
+/// What identifies a build; it is the same wherever that build happens.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The commit, with `-dirty` when files differ from it.
+    pub commit: String,
+    /// When it was committed, in seconds since 1970: the time of everything in the release.
+    pub epoch: u64,
+}
+
+impl Source {
+    /// The commit that is checked out.
+    pub fn read() -> Result<Source, String> {
+        let git = |arguments: &[&str]| quiet(Command::new("git").args(arguments));
+        let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
+        let dirty = !git(&["status", "--porcelain"])?.trim().is_empty();
+        let epoch = git(&["log", "-1", "--format=%ct"])?;
+        let epoch = epoch.trim().parse().map_err(|_| format!("git gave an odd time: {epoch}"))?;
+        Ok(Source { commit: if dirty { format!("{commit}-dirty") } else { commit }, epoch })
+    }
+}
+
+/// One way to build for one target: folders, wrappers and flags.
+pub struct Build<'a> {
+    pub target: &'a Target,
+    pub toolchain: &'a Toolchain,
+    pub std: Std,
+    pub source: &'a Source,
+    /// Root of the sources; the current folder but for a second build of the same.
+    pub workspace: PathBuf,
+    /// Cargo's target folder.
+    pub output: PathBuf,
+    wrappers: PathBuf,
+}
+
+/// A program as the linker wrote it, taken apart.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub program: &'static str,
+    /// With symbols and line tables.
+    pub whole: PathBuf,
+    /// What is shipped.
+    pub stripped: PathBuf,
+    /// Symbols and line tables only.
+    pub debug: PathBuf,
+}
+
+impl<'a> Build<'a> {
+    /// Prepares wrappers and start-up code below `work`.
+    pub fn new(
+        target: &'a Target,
+        toolchain: &'a Toolchain,
+        std: Std,
+        source: &'a Source,
+        work: &Path,
+        workspace: &Path,
+        output: &Path,
+    ) -> Result<Build<'a>, String> {
+        let wrappers = work.join(&target.name);
+        fs::create_dir_all(&wrappers).map_err(|e| format!("making {}: {e}", wrappers.display()))?;
+        let build = Build {
+            target,
+            toolchain,
+            std,
+            source,
+            workspace: workspace.to_owned(),
+            output: output.to_owned(),
+            wrappers,
+        };
+        build.write_wrappers(&work.join("zig-cache"))?;
+        Ok(build)
+    }
+
+    /// `cargo <words>` for this target.
+    pub fn cargo(&self, words: &[&str]) -> Result<Command, String> {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let variable = self.target.variable();
+        command
+            .args(words)
+            .args(["--locked", "--target", &self.target.triple])
+            .arg("--target-dir")
+            .arg(&self.output)
+            .current_dir(&self.workspace)
+            .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags()?.join("\x1f"))
+            .env(format!("CC_{variable}"), self.wrappers.join("cc"))
+            .env(format!("AR_{variable}"), self.wrappers.join("ar"))
+            .env(format!("CFLAGS_{variable}"), self.c_flags()?)
+            .env("SOURCE_DATE_EPOCH", self.source.epoch.to_string())
+            .env("OUTRIDER_BUILD", self.label())
+            .env_remove("RUSTFLAGS")
+            .env_remove("CFLAGS");
+        if let [_, ..] = self.target.runner() {
+            let runner = format!("CARGO_TARGET_{}_RUNNER", variable.to_uppercase());
+            command.env(runner, self.target.runner().join(" "));
+        }
+        if self.std == Std::Source {
+            // Standard library features are for backtraces and unwinding; a release has neither.
+            command
+                .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
+                .env("RUSTC_BOOTSTRAP", "1");
+        }
+        Ok(command)
+    }
+
+    /// What `outrider version --json` tells of the build.
+    fn label(&self) -> String {
+        let std = match self.std {
+            Std::Own => "toolchain",
+            Std::Source => "source",
+        };
+        let rustc = self.toolchain.rustc.split(' ').nth(1).unwrap_or_default();
+        let zig = &self.toolchain.zig_version;
+        format!("commit {}, rustc {rustc}, std from {std}, zig {zig}", self.source.commit)
+    }
+
+    /// Builds all programs and splits off their debug information.
+    pub fn programs(&self) -> Result<Vec<Built>, String> {
+        let mut words = vec!["build", "--profile", "dist"];
+        for program in PROGRAMS {
+            words.extend(["--package", program, "--bin", program]);
+        }
+        run(&format!("build for {}", self.target.name), &mut self.cargo(&words)?)?;
+        PROGRAMS.iter().map(|program| self.take_apart(program)).collect()
+    }
+
+    fn take_apart(&self, program: &'static str) -> Result<Built, String> {
+        let folder = self.output.join(&self.target.triple).join("dist");
+        let whole = folder.join(program);
+        let stripped = folder.join(format!("{program}.stripped"));
+        let debug = folder.join(format!("{program}.debug"));
+        let objcopy = |arguments: &[&str], from: &Path, to: &Path| {
+            quiet(Command::new(&self.toolchain.objcopy).args(arguments).arg(from).arg(to))
+        };
+        objcopy(&["--only-keep-debug"], &whole, &debug)?;
+        objcopy(&["--strip-all"], &whole, &stripped)?;
+        Ok(Built { program, whole, stripped, debug })
+    }
+
+    fn rust_flags(&self) -> Result<Vec<String>, String> {
+        let mut flags = vec![
+            format!("-Clinker={}", self.wrappers.join("ld").display()),
+            "-Clinker-flavor=ld.lld".to_owned(),
+            // Panics end the program; tables to unwind with would be dead weight.
+            "-Cforce-unwind-tables=no".to_owned(),
+        ];
+        if self.std == Std::Source {
+            flags.push("-Clink-self-contained=no".to_owned());
+        }
+        for (from, to) in self.remapped()? {
+            flags.push(format!("--remap-path-prefix={}={to}", from.display()));
+        }
+        Ok(flags)
+    }
+
+    fn c_flags(&self) -> Result<String, String> {
+        let flags = self
+            .remapped()?
+            .into_iter()
+            .map(|(from, to)| format!("-ffile-prefix-map={}={to}", from.display()));
+        Ok(flags.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Folders whose names must not reach the bytes, and what stands for them.
+    fn remapped(&self) -> Result<Vec<(PathBuf, &'static str)>, String> {
+        let home = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
+            .ok_or("neither CARGO_HOME nor HOME is set")?;
+        // The last one that fits wins, and the output may be inside the workspace.
+        Ok(vec![
+            (self.workspace.clone(), "/outrider"),
+            (self.output.clone(), "/target"),
+            (home, "/cargo"),
+            (self.toolchain.sysroot.clone(), "/rust"),
+        ])
+    }
+
+    fn write_wrappers(&self, cache: &Path) -> Result<(), String> {
+        let zig = shell_word(&self.toolchain.zig.display().to_string());
+        let cache = shell_word(&cache.display().to_string());
+        let Target { zig: target, zig_cpu: cpu, .. } = self.target;
+        let head =
+            format!("#!/bin/sh\nexport ZIG_GLOBAL_CACHE_DIR={cache} ZIG_LOCAL_CACHE_DIR={cache}\n");
+        // Build scripts name target and processor in clang's words, which zig does not know.
+        self.script(
+            "cc",
+            &format!(
+                "{head}for a do shift; case $a in --target=*|-march=*|-mfpu=*) ;; *) set -- \"$@\" \"$a\" ;; esac; done\n\
+                 exec {zig} cc -target {target} -mcpu={cpu} \"$@\"\n"
+            ),
+        )?;
+        self.script("ar", &format!("{head}exec {zig} ar \"$@\"\n"))?;
+        let (before, after) = match self.std {
+            Std::Own => (String::new(), String::new()),
+            Std::Source => self.start_up()?,
+        };
+        self.script(
+            "ld",
+            // rustc takes every LLD for the one that plays all linkers.
+            &format!("{head}[ \"$1\" = -flavor ] && shift 2\nexec {zig} ld.lld {LINK_FLAGS} {before} \"$@\" {after}\n"),
+        )
+    }
+
+    /// Start-up code and libraries of this target, as words of a shell.
+    fn start_up(&self) -> Result<(String, String), String> {
+        let folder = self.wrappers.join("libc");
+        let probe = folder.join("probe.c");
+        let cache = folder.join("cache");
+        let said = folder.join("link");
+        let failed = |e: std::io::Error| format!("making {}: {e}", folder.display());
+        if !said.exists() {
+            let _ = fs::remove_dir_all(&folder);
+            fs::create_dir_all(&folder).map_err(failed)?;
+            fs::write(&probe, "int main(void) { return 0; }\n").map_err(failed)?;
+            let mut zig = Command::new(&self.toolchain.zig);
+            zig.args(["cc", "-target", &self.target.zig, "-Os", "-static", "-pie", "-fPIE", "-v"])
+                .arg(format!("-mcpu={}", self.target.zig_cpu))
+                .arg("-o")
+                .arg(folder.join("probe"))
+                .arg(&probe)
+                .arg("-lunwind")
+                .env("ZIG_GLOBAL_CACHE_DIR", &cache)
+                .env("ZIG_LOCAL_CACHE_DIR", &cache);
+            let output = zig.output().map_err(|e| format!("starting zig: {e}"))?;
+            let text = String::from_utf8_lossy(&output.stderr);
+            let link = text
+                .lines()
+                .rfind(|line| line.starts_with("ld.lld "))
+                .filter(|_| output.status.success())
+                .ok_or(format!("zig does not build musl for {}: {text}", self.target.zig))?;
+            fs::write(&said, link).map_err(failed)?;
+        }
+        // The command line is printed without quotes and from elsewhere: what is in it is found by the cache's names.
+        let link = fs::read_to_string(&said).map_err(failed)?;
+        let mut objects = Vec::new();
+        let mut libraries = Vec::new();
+        for folder in fs::read_dir(cache.join("o")).map_err(failed)?.flatten() {
+            for file in fs::read_dir(folder.path()).map_err(failed)?.flatten() {
+                let path = file.path().display().to_string();
+                let name = file.file_name().to_string_lossy().into_owned();
+                let hash = folder.file_name().to_string_lossy().into_owned();
+                if !link.contains(&format!("{hash}/{name}")) {
+                    continue;
+                }
+                if name.ends_with("crt1.o") || name == "crti.o" || name == "crtn.o" {
+                    objects.push((name, shell_word(&path)));
+                } else if name.ends_with(".a") {
+                    libraries.push((name, shell_word(&path)));
+                }
+            }
+        }
+        objects.sort();
+        libraries.sort();
+        if !objects.iter().any(|(name, _)| name == "rcrt1.o")
+            || !libraries.iter().any(|(name, _)| name == "libc.a")
+        {
+            return Err(format!(
+                "zig {} did not build musl for {}",
+                self.toolchain.zig_version, self.target.zig
+            ));
+        }
+        let words = |list: Vec<(String, String)>| {
+            list.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+        };
+        // rustc asks for `-lc` and `-lunwind` by name.
+        let stubs = self.wrappers.join("stubs");
+        fs::create_dir_all(&stubs).map_err(failed)?;
+        for name in ["libc.a", "libunwind.a"] {
+            fs::write(stubs.join(name), "!<arch>\n").map_err(failed)?;
+        }
+        let stubs = shell_word(&stubs.display().to_string());
+        Ok((format!("-L {stubs} {}", words(objects)), words(libraries)))
+    }
+
+    fn script(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.wrappers.join(name);
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+            .map_err(|e| format!("writing {}: {e}", path.display()))
+    }
+}
+
+/// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers.
+const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1";
+
+/// `text` as one word of a POSIX shell.
+fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
