@@ -22,6 +22,7 @@ Commands:
   bom        write bill of materials, licence texts, changelog section, sums and signature of a
              target without building it; --target TRIPLE --out FOLDER [--zig-venv FOLDER]
              [--sign KEYFILE --verify PUBKEY]
+  costs      list what each crate costs in a program before stripping; --binary PATH [--json]
   guest      boot an emulated 32-bit ARM machine and run binaries for it on dates past 2038;
              --outrider PATH [--olsr-bridge PATH] --init PATH (of `guest`, from cross/guest)
 ";
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Some("test") => test::run_all(),
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
         Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),
+        Some("costs") => dist::costs::run(&arguments.collect::<Vec<_>>()),
         Some("bom") => dist::bom::make(&arguments.collect::<Vec<_>>()),
         Some("dist") => dist::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {

@@ -6,6 +6,7 @@ mod build;
 mod elf;
 
 pub mod bom;
+pub mod costs;
 pub mod guest;
 pub mod licences;
 pub mod linked;

@@ -280,7 +280,7 @@ fn zig(pins: &Pins, work: &Path) -> Result<PathBuf, String> {
 }
 
 /// LLVM's objcopy: part of rustup's toolchains, else Debian's.
-fn objcopy(sysroot: &Path) -> Result<PathBuf, String> {
+pub fn objcopy(sysroot: &Path) -> Result<PathBuf, String> {
     let host = quiet(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
     let own = sysroot.join("lib/rustlib").join(host).join("bin/rust-objcopy");
