@@ -12,6 +12,7 @@ pub mod health;
 pub mod links;
 pub mod outbox;
 pub mod presence;
+pub mod record;
 pub mod sample;
 pub mod schedule;
 pub mod state;

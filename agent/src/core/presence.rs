@@ -6,6 +6,7 @@
 //! | `<prefix>/<vehicle>/status`    | yes      | a [`Status`] document; the last will is one too             |
 //! | `<prefix>/<vehicle>/telemetry` | no       | batches of samples                                          |
 //! | `<prefix>/<vehicle>/event`     | no       | one event                                                   |
+//! | `<prefix>/<vehicle>/stream/<name>` | no   | records of one stream                                       |
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub struct Topics {
     pub telemetry: String,
     /// Single events.
     pub event: String,
+    /// In front of the name of a stream.
+    streams: String,
 }
 
 impl Topics {
@@ -45,8 +48,27 @@ impl Topics {
             status: format!("{base}/status"),
             telemetry: format!("{base}/telemetry"),
             event: format!("{base}/event"),
+            streams: format!("{base}/{STREAM_LEVEL}/"),
         }
     }
+
+    /// Records of the stream `name`, which is a name as [`crate::core::record::check_stream_name`] wants it.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> String {
+        format!("{}{}", self.streams, topic_level(name))
+    }
+}
+
+/// The level in front of the name of a stream.
+const STREAM_LEVEL: &str = "stream";
+
+/// Vehicle (as in its topics) and stream of a topic that [`Topics::stream`] gave, whatever its prefix; `None` for another.
+#[must_use]
+pub fn stream_of_topic(topic: &str) -> Option<(&str, &str)> {
+    let (rest, name) = topic.rsplit_once('/')?;
+    let (rest, level) = rest.rsplit_once('/')?;
+    let vehicle = rest.rsplit_once('/').map_or(rest, |(_, vehicle)| vehicle);
+    (level == STREAM_LEVEL && !vehicle.is_empty() && !name.is_empty()).then_some((vehicle, name))
 }
 
 /// `name` as one level of a topic: what MQTT gives a meaning (`+`, `#`, `/`, a leading `$`) or forbids (NUL, control
@@ -149,6 +171,18 @@ mod tests {
         assert_eq!(topics.telemetry, "fleet/outrider/hawk/telemetry");
         assert_eq!(topics.event, "fleet/outrider/hawk/event");
         assert_eq!(Topics::new("", "hawk").event, "hawk/event");
+        assert_eq!(topics.stream("gps"), "fleet/outrider/hawk/stream/gps");
+    }
+
+    #[test]
+    fn the_topic_of_a_stream_names_vehicle_and_stream() {
+        for prefix in ["", "fleet", "fleet/outrider"] {
+            let topic = Topics::new(prefix, "hawk").stream("gps");
+            assert_eq!(stream_of_topic(&topic), Some(("hawk", "gps")));
+        }
+        for topic in ["fleet/hawk/telemetry", "stream/gps", "/stream/gps", "a/stream/", ""] {
+            assert_eq!(stream_of_topic(topic), None, "{topic}");
+        }
     }
 
     #[test]
