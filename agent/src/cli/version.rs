@@ -22,6 +22,9 @@ struct Version {
     name: &'static str,
     version: &'static str,
     architecture: &'static str,
+    /// Commit, compiler and where std came from; only builds for release say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<&'static str>,
 }
 
 fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
@@ -30,6 +33,7 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
             name: "outrider",
             version: env!("CARGO_PKG_VERSION"),
             architecture: std::env::consts::ARCH,
+            build: option_env!("OUTRIDER_BUILD"),
         })?;
     } else {
         terminal.print(&line())?;

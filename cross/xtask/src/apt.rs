@@ -71,11 +71,11 @@ impl Apt {
         quiet(command.args(words).current_dir(&self.folder).env("LC_ALL", "C"))
     }
 
-    /// Downloads `package` and unpacks it into `into`, without running any of its scripts.
+    /// Downloads `package` (`name` or `name=version`) and unpacks it into `into`, without running any of its scripts.
     pub fn unpack(&self, package: &str, into: &Path) -> Result<(), String> {
         self.tool("apt-get", &["download", "-q", package])?;
         let reading = |e: std::io::Error| format!("reading {}: {e}", self.folder.display());
-        let begin = format!("{package}_");
+        let begin = format!("{}_", package.split('=').next().unwrap_or(package));
         for entry in fs::read_dir(&self.folder).map_err(reading)? {
             let file = entry.map_err(reading)?.path();
             if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin)) {

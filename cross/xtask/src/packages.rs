@@ -35,17 +35,20 @@ pub fn ensure(programs: &[Program], libraries: &[&'static str]) -> Result<(), St
     let programs = programs
         .iter()
         .filter(|(names, _)| !names.iter().any(|name| find(name).is_some()))
-        .map(|(_, package)| *package);
-    let libraries = libraries.iter().copied().filter(|package| !installed(package));
-    let missing: Vec<&str> = programs.chain(libraries).collect();
+        .map(|(names, package)| (names.join(" or "), *package));
+    let libraries = libraries
+        .iter()
+        .filter(|package| !installed(package))
+        .map(|package| ((*package).to_owned(), *package));
+    let missing: Vec<(String, &str)> = programs.chain(libraries).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
     let root = quiet(Command::new("id").arg("-u")).is_ok_and(|uid| uid.trim() == "0");
-    if !root {
-        return Err(format!("programs are needed that are not here; as root: {install}"));
+    if !root || find("apt-get").is_none() {
+        return Err(how_to_install(&missing));
     }
+    let missing: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     println!("installing Debian packages: {}", missing.join(" "));
     run("package lists", Command::new("apt-get").args(["update", "-q"]))?;
     let held = hold_services()?;
@@ -60,6 +63,14 @@ pub fn ensure(programs: &[Program], libraries: &[&'static str]) -> Result<(), St
         fs::remove_file(POLICY).map_err(|e| format!("removing {POLICY}: {e}"))?;
     }
     result
+}
+
+/// One line for each program that is missing, with the command that brings it.
+fn how_to_install(missing: &[(String, &str)]) -> String {
+    let lines = missing.iter().map(|(program, package)| {
+        format!("{program} is missing; as root: apt-get install --no-install-recommends {package}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Forbids service starts while packages are installed; false when the machine has a policy of its own.
@@ -104,4 +115,22 @@ pub fn cargo_deny(tools: &Path) -> Result<PathBuf, String> {
         )?;
     }
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::how_to_install;
+
+    #[test]
+    fn every_missing_program_has_its_own_line_with_its_command() {
+        let missing =
+            [("qemu-arm-static".to_owned(), "qemu-user-static"), ("cc".to_owned(), "gcc")];
+        let text = how_to_install(&missing);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert!(
+            lines[0].starts_with("qemu-arm-static ") && lines[0].ends_with(" qemu-user-static")
+        );
+        assert!(lines[1].starts_with("cc ") && lines[1].ends_with(" gcc"));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::licences;
-use super::linked::{self, Graph, Input, Inventory, Origin, Zig};
+use super::linked::{self, Graph, Input, Inventory, Origin, Runtime, Zig};
 use super::publish::{self, Packed, Signing};
 use super::sbom::{self, Tool};
 use crate::steps::quiet;
@@ -94,6 +94,7 @@ pub fn make(arguments: &[String]) -> Result<(), String> {
         std: &Graph::of_std(&library, &[], &options.target)?,
         rust,
         zig: &zig,
+        runtime: Runtime::Zig,
     })?;
 
     let out = &options.out;

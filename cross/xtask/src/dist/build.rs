@@ -9,12 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::targets::Target;
+use super::bom::PROGRAMS;
+use super::targets::{Machine, Target};
 use super::toolchain::{Std, Toolchain};
 use crate::steps::{quiet, run};
 
-/// The programs of a release.
-pub const PROGRAMS: &[&str] = &["outrider", "olsr-bridge"];
+/// Digits of a commit that stand in a version.
+const SHORT: usize = 12;
 
 /// What identifies a build; it is the same wherever that build happens.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Source {
     pub commit: String,
     /// When it was committed, in seconds since 1970: the time of everything in the release.
     pub epoch: u64,
+    /// Tags of the commit.
+    pub tags: Vec<String>,
 }
 
 impl Source {
@@ -33,7 +36,20 @@ impl Source {
         let dirty = !git(&["status", "--porcelain"])?.trim().is_empty();
         let epoch = git(&["log", "-1", "--format=%ct"])?;
         let epoch = epoch.trim().parse().map_err(|_| format!("git gave an odd time: {epoch}"))?;
-        Ok(Source { commit: if dirty { format!("{commit}-dirty") } else { commit }, epoch })
+        let tags = git(&["tag", "--points-at", "HEAD"])?.lines().map(str::to_owned).collect();
+        Ok(Source { commit: if dirty { format!("{commit}-dirty") } else { commit }, epoch, tags })
+    }
+
+    /// Version of what is built: `package` when the commit has the tag `v` + `package`, else with the commit behind it.
+    pub fn version(&self, package: &str) -> String {
+        let (hash, dirty) = match self.commit.strip_suffix("-dirty") {
+            Some(hash) => (hash, ".dirty"),
+            None => (self.commit.as_str(), ""),
+        };
+        if dirty.is_empty() && self.tags.contains(&format!("v{package}")) {
+            return package.to_owned();
+        }
+        format!("{package}+g{}{dirty}", hash.get(..SHORT).unwrap_or(hash))
     }
 }
 
@@ -54,7 +70,7 @@ pub struct Build<'a> {
 #[derive(Clone, Debug)]
 pub struct Built {
     pub program: &'static str,
-    /// With symbols and line tables.
+    /// With symbols and line tables, as it was linked.
     pub whole: PathBuf,
     /// What is shipped.
     pub stripped: PathBuf,
@@ -140,6 +156,26 @@ impl<'a> Build<'a> {
         PROGRAMS.iter().map(|program| self.take_apart(program)).collect()
     }
 
+    /// Builds the programs that are put into a booting machine, and returns the first of them.
+    pub fn guest(&self) -> Result<PathBuf, String> {
+        let words = ["build", "--profile", "dist", "--package", "guest"];
+        run(&format!("guest for {}", self.target.name), &mut self.cargo(&words)?)?;
+        Ok(self.output.join(&self.target.triple).join("dist/guest"))
+    }
+
+    /// Flags that decide the bytes, without the folders of this machine.
+    pub fn recorded_flags(&self) -> Result<Vec<String>, String> {
+        let folders = ["-Clinker=", "--remap-path-prefix="];
+        let mut flags = self.rust_flags()?;
+        flags.retain(|flag| !folders.iter().any(|folder| flag.starts_with(folder)));
+        Ok(flags)
+    }
+
+    /// Whether the programs have to be position independent: rustc's own start-up code for 32-bit ARM is not.
+    pub fn is_pie(&self) -> bool {
+        self.std == Std::Source || self.target.machine != Machine::Arm
+    }
+
     fn take_apart(&self, program: &'static str) -> Result<Built, String> {
         let folder = self.output.join(&self.target.triple).join("dist");
         let whole = folder.join(program);
@@ -159,9 +195,11 @@ impl<'a> Build<'a> {
             "-Clinker-flavor=ld.lld".to_owned(),
             // Panics end the program; tables to unwind with would be dead weight.
             "-Cforce-unwind-tables=no".to_owned(),
+            format!("-Clink-args={LINK_FLAGS}"),
         ];
         if self.std == Std::Source {
             flags.push("-Clink-self-contained=no".to_owned());
+            flags.push(format!("-Clink-args={PIE_FLAGS}"));
         }
         for (from, to) in self.remapped()? {
             flags.push(format!("--remap-path-prefix={}={to}", from.display()));
@@ -211,11 +249,22 @@ impl<'a> Build<'a> {
             Std::Own => (String::new(), String::new()),
             Std::Source => self.start_up()?,
         };
+        let linker = self.wrappers.join("ld");
+        let old = fs::read(&linker).unwrap_or_default();
         self.script(
             "ld",
             // rustc takes every LLD for the one that plays all linkers.
-            &format!("{head}[ \"$1\" = -flavor ] && shift 2\nexec {zig} ld.lld {LINK_FLAGS} {before} \"$@\" {after}\n"),
-        )
+            &format!(
+                "{head}[ \"$1\" = -flavor ] && shift 2\nexec {zig} ld.lld {before} \"$@\" {after}\n"
+            ),
+        )?;
+        // Cargo does not look into the linker, so it would keep what another one has linked.
+        let linked = self.output.join(&self.target.triple);
+        if fs::read(&linker).unwrap_or_default() != old && linked.exists() {
+            fs::remove_dir_all(&linked)
+                .map_err(|e| format!("removing {}: {e}", linked.display()))?;
+        }
+        Ok(())
     }
 
     /// Start-up code and libraries of this target, as words of a shell.
@@ -300,7 +349,42 @@ impl<'a> Build<'a> {
 /// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers.
 const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1";
 
+/// Flags of every link against a std that was built along. rustc takes 32-bit ARM for unable to run static programs that are
+/// position independent; with this start-up code it is able.
+const PIE_FLAGS: &str = "-pie --no-dynamic-linker -z text";
+
 /// `text` as one word of a POSIX shell.
 fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, shell_word};
+
+    #[test]
+    fn only_the_tagged_commit_has_the_plain_version() {
+        let source = |commit: &str, tag: &str| Source {
+            commit: commit.to_owned(),
+            epoch: 0,
+            tags: vec![tag.to_owned()],
+        };
+        let hash = "0123456789abcdef";
+        assert_eq!(source(hash, "v0.1.0").version("0.1.0"), "0.1.0");
+        assert_eq!(source(hash, "v0.2.0").version("0.1.0"), "0.1.0+g0123456789ab");
+        let dirty = source("0123456789abcdef-dirty", "v0.1.0");
+        assert_eq!(dirty.version("0.1.0"), "0.1.0+g0123456789ab.dirty");
+    }
+
+    #[test]
+    fn words_survive_the_shell() {
+        let said = |text: &str| {
+            let mut shell = std::process::Command::new("sh");
+            shell.arg("-c").arg(format!("printf %s {}", shell_word(text)));
+            String::from_utf8(shell.output().unwrap().stdout).unwrap()
+        };
+        for text in ["/plain", "/with blank", "it's", "$HOME `id` \\ \"x\""] {
+            assert_eq!(said(text), text);
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader};
-use object::{Endianness, FileKind};
+use object::{Endianness, FileKind, Object, ObjectSection};
 
 use super::targets::{Machine, Target};
 
@@ -15,23 +15,42 @@ const TAG_CPU_ARCH: u64 = 6;
 pub struct Facts {
     /// Size of the file.
     pub bytes: u64,
+    /// Whether it can be loaded anywhere.
+    pub pie: bool,
     /// Build id, hexadecimal; debuggers find the debug file by it.
     pub build_id: String,
 }
 
-/// Checks `data`, a stripped program for `target`. The error lists everything that is wrong.
-pub fn check(data: &[u8], target: &Target, budget_bytes: u64) -> Result<Facts, String> {
+/// Checks `data`, a stripped program for `target` that has to be position independent if `pie`. The error lists everything
+/// that is wrong.
+pub fn check(data: &[u8], target: &Target, pie: bool) -> Result<Facts, String> {
     match FileKind::parse(data).map_err(|e| format!("not an executable: {e}"))? {
-        FileKind::Elf32 => check_class::<elf::FileHeader32<Endianness>>(data, target, budget_bytes),
-        FileKind::Elf64 => check_class::<elf::FileHeader64<Endianness>>(data, target, budget_bytes),
+        FileKind::Elf32 => check_class::<elf::FileHeader32<Endianness>>(data, target, pie),
+        FileKind::Elf64 => check_class::<elf::FileHeader64<Endianness>>(data, target, pie),
         other => Err(format!("not an ELF file but {other:?}")),
     }
+}
+
+/// Checks `data`, the debug information kept for the program with `build_id`.
+pub fn check_debug(data: &[u8], build_id: &str) -> Result<(), String> {
+    let odd = |e: object::Error| format!("odd debug file: {e}");
+    let file = object::File::parse(data).map_err(odd)?;
+    let id = file.build_id().map_err(odd)?.unwrap_or_default();
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    if id != build_id {
+        return Err(format!("debug file: its build id is `{id}` and not `{build_id}`"));
+    }
+    let lines = file.section_by_name(".debug_line").map_or(0, |section| section.size());
+    if lines == 0 || file.symbols().next().is_none() {
+        return Err("debug file: it has no line tables or no symbols".to_owned());
+    }
+    Ok(())
 }
 
 fn check_class<H: FileHeader<Endian = Endianness>>(
     data: &[u8],
     target: &Target,
-    budget_bytes: u64,
+    pie: bool,
 ) -> Result<Facts, String> {
     let odd = |e: object::Error| format!("odd ELF file: {e}");
     let header = H::parse(data).map_err(odd)?;
@@ -61,10 +80,8 @@ fn check_class<H: FileHeader<Endian = Endianness>>(
         segments.iter().map(|segment| (segment.p_type(endian), segment.p_flags(endian))).collect();
     let has = |kind: elf::ProgramType| kinds.iter().any(|(k, _)| *k == kind);
     demand(!has(elf::PT_INTERP), "asks for a dynamic linker");
-    demand(
-        header.e_type(endian) == elf::ET_DYN && has(elf::PT_DYNAMIC),
-        "not position independent",
-    );
+    let is_pie = header.e_type(endian) == elf::ET_DYN && has(elf::PT_DYNAMIC);
+    demand(is_pie || !pie, "not position independent");
     for segment in segments {
         let dynamic = segment.dynamic(endian, data).map_err(odd)?;
         for entry in dynamic.into_iter().flatten() {
@@ -111,9 +128,13 @@ fn check_class<H: FileHeader<Endian = Endianness>>(
     }
 
     let bytes = data.len() as u64;
-    let over = format!("has {bytes} bytes, {budget_bytes} are allowed");
-    demand(bytes <= budget_bytes, &over);
-    if wrong.is_empty() { Ok(Facts { bytes, build_id }) } else { Err(wrong.join("; ")) }
+    let over = format!("has {bytes} bytes, {} are allowed", target.budget_bytes);
+    demand(bytes <= target.budget_bytes, &over);
+    if wrong.is_empty() {
+        Ok(Facts { bytes, pie: is_pie, build_id })
+    } else {
+        Err(wrong.join("; "))
+    }
 }
 
 /// `Tag_CPU_arch` among the build attributes of an ARM file.
@@ -148,3 +169,6 @@ fn cpu_arch<H: FileHeader<Endian = Endianness>>(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

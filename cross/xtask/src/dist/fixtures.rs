@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::bom::PROGRAMS;
-use super::linked::{self, Graph, Input, Inventory, Zig};
+use super::linked::{self, Graph, Input, Inventory, Runtime, Zig};
 
 /// The target of the tests; any of the four would do.
 pub const TARGET: &str = "armv7-unknown-linux-musleabihf";
@@ -78,6 +78,7 @@ pub fn inventory(folder: &Path) -> Inventory {
         std: &std(folder),
         rust: "1.95.0",
         zig: &zig(&folder.join("zig")),
+        runtime: Runtime::Zig,
     })
     .expect("an inventory of this workspace")
 }

@@ -157,6 +157,45 @@ impl Zig {
     }
 }
 
+/// Whose C library and stack unwinder are linked in.
+#[derive(Clone, Copy, Debug)]
+pub enum Runtime<'a> {
+    /// Zig's, with a std that was built along.
+    Zig,
+    /// Those that lie beside the std of the toolchain. Zig only compiles then.
+    Toolchain {
+        /// Version of that musl.
+        musl: &'a str,
+    },
+}
+
+impl Runtime<'_> {
+    fn components(self, zig: &Zig, rust: &str) -> Vec<Component> {
+        let musl = match self {
+            Runtime::Zig => return zig.components().into(),
+            Runtime::Toolchain { musl } => musl,
+        };
+        let [of_zig, _, _, unwind] = zig.components();
+        vec![
+            Component {
+                purl: format!("pkg:generic/musl@{}", encode(musl)),
+                version: musl.to_owned(),
+                cpe: Some(format!("cpe:2.3:a:musl-libc:musl:{musl}:*:*:*:*:*:*:*")),
+                ..of_zig
+            },
+            Component {
+                purl: format!(
+                    "pkg:github/rust-lang/rust@{}#src/llvm-project/libunwind",
+                    encode(rust)
+                ),
+                version: rust.to_owned(),
+                repository: Some("https://github.com/rust-lang/rust".to_owned()),
+                ..unwind
+            },
+        ]
+    }
+}
+
 /// Everything that decides the inventory.
 pub struct Input<'a> {
     /// Triple of the target.
@@ -169,13 +208,15 @@ pub struct Input<'a> {
     pub rust: &'a str,
     /// C toolchain.
     pub zig: &'a Zig,
+    /// What of the C toolchain is linked in.
+    pub runtime: Runtime<'a>,
 }
 
 /// Puts programs, std and C toolchain together. Fails on a crate without licence or checksum, and on one that is from
 /// neither this workspace nor a registry.
 pub fn inventory(input: &Input<'_>) -> Result<Inventory, String> {
     let mut components: BTreeMap<String, Component> = BTreeMap::new();
-    let runtime = input.zig.components();
+    let runtime = input.runtime.components(input.zig, input.rust);
     let programs = Side::read(input.programs, Home::Workspace)?;
     let std = Side::read(input.std, Home::Rust { version: input.rust })?;
 

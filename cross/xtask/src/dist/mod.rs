@@ -1,9 +1,13 @@
 //! `cargo xtask dist`: from source to checked static binaries for every vehicle computer, ready to publish.
 //!
-//! What was not checked does not get into `dist/`: everything is made below `target/cross` first.
+//! What was not checked does not get into `dist/`: everything is made below `target/cross`, and moved when all is well.
 
 mod build;
 mod elf;
+mod release;
+mod reproduce;
+mod targets;
+mod toolchain;
 
 pub mod bom;
 pub mod costs;
@@ -12,72 +16,186 @@ pub mod licences;
 pub mod linked;
 pub mod publish;
 pub mod sbom;
-mod targets;
-mod toolchain;
 
 #[cfg(test)]
 mod fixtures;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use build::{Build, Source};
-use targets::Release;
-use toolchain::Wish;
+use build::{Build, Built, Source};
+use publish::Signing;
+use release::{Checked, Program, Release};
+use targets::Targets;
+use toolchain::{Std, Wish};
 
 /// Folder of everything that is made on the way, from the workspace's root.
 const WORK: &str = "target/cross";
 
 /// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
 struct Options {
     targets: Vec<String>,
-    std: Wish,
+    /// As `cross/targets.toml` says when not given.
+    std: Option<Wish>,
+    out: PathBuf,
+    signing: Signing,
 }
 
 impl Options {
     fn read(arguments: &[String]) -> Result<Options, String> {
-        let mut options = Options { targets: Vec::new(), std: Wish::Auto };
+        let (mut targets, mut std, mut out) = (Vec::new(), None, PathBuf::from("dist"));
+        let (mut secret, mut public) = (None, None);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("dist: {argument} needs a value"));
             match argument.as_str() {
-                "--target" => options.targets.push(value()?.clone()),
+                "--target" => targets.push(value()?.clone()),
                 "--std" => {
-                    options.std = match value()?.as_str() {
+                    std = Some(match value()?.as_str() {
                         "auto" => Wish::Auto,
                         "own" => Wish::Own,
                         "source" => Wish::Source,
                         other => return Err(format!("dist: `--std {other}`: auto, own or source")),
-                    }
+                    });
                 }
+                "--out" => out = PathBuf::from(value()?),
+                "--sign" => secret = Some(PathBuf::from(value()?)),
+                "--verify" => public = Some(PathBuf::from(value()?)),
                 other => return Err(format!("dist has no option `{other}`")),
             }
         }
-        Ok(options)
+        Ok(Options { targets, std, out, signing: Signing::of(secret, public)? })
     }
 }
 
-/// Builds and checks. `arguments` are those after the command's name.
+/// Builds, checks and publishes. `arguments` are those after the command's name.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let options = Options::read(arguments)?;
-    let release = Release::read()?;
-    let targets = release.select(&options.targets)?;
-    let here = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
-    let work = here.join(WORK);
+    let Targets { toolchain: pins, targets } = Targets::read()?;
+    let targets = targets::select(targets, &options.targets)?;
+    let root = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
+    let out = root.join(&options.out);
+    release::replaceable(&out)?;
+    let work = root.join(WORK);
     fs::create_dir_all(&work).map_err(|e| format!("making {}: {e}", work.display()))?;
-    let mut toolchain = toolchain::prepare(&release.toolchain, &work)?;
+    let mut toolchain = toolchain::prepare(&pins, &work)?;
     let source = Source::read()?;
-    for target in &targets {
-        let std = toolchain.std_for(target, options.std, &release.toolchain, &work)?;
-        let output: PathBuf = work.join("build");
-        let build = Build::new(target, &toolchain, std, &source, &work, &here, &output)?;
-        for built in build.programs()? {
-            let data = fs::read(&built.stripped)
-                .map_err(|e| format!("reading {}: {e}", built.stripped.display()))?;
-            let facts = elf::check(&data, target, target.budget_bytes)
-                .map_err(|e| format!("{}: {}: {e}", target.name, built.program))?;
-            println!("{} {} {facts:?}", target.name, built.program);
+    let version = source.version(env!("CARGO_PKG_VERSION"));
+    println!("Outrider {version} for {} targets", targets.len());
+
+    let wish = options.std.unwrap_or(pins.std);
+    let mut times = Vec::new();
+    let mut all = Vec::new();
+    for target in targets {
+        let started = Instant::now();
+        let (std, std_from) = toolchain.std_for(&target, wish, &pins, &work)?;
+        println!("==> {}: std {std_from}", target.name);
+        let build =
+            Build::new(&target, &toolchain, std, &source, &work, &root, &work.join("build"))?;
+        let (programs, built, checks) =
+            checked(&build, &work).map_err(|e| format!("{}: {e}", target.name))?;
+        times.push((target.name.clone(), started.elapsed().as_secs()));
+        let flags = build.recorded_flags()?;
+        all.push(Checked { std, std_from, flags, programs, checks, built, target });
+    }
+    let release = Release {
+        root: &root,
+        version: &version,
+        source: &source,
+        toolchain: &toolchain,
+        pins: &pins,
+        signing: &options.signing,
+    };
+    release.make(&all, &work.join("release"), &out)?;
+    println!("\n{}", release::sizes(&all));
+    for (name, seconds) in times {
+        println!("{name}: built and checked in {seconds} s");
+    }
+    println!("{}: {}", out.display(), options.signing);
+    Ok(())
+}
+
+/// Builds for one target and makes every check that there is for it.
+fn checked(
+    build: &Build<'_>,
+    work: &Path,
+) -> Result<(Vec<Program>, Vec<Built>, Vec<String>), String> {
+    let target = build.target;
+    let built = build.programs()?;
+    let mut checks = Vec::new();
+    let mut programs = Vec::new();
+    for one in &built {
+        let read = |path: &Path| fs::read(path).map_err(|e| format!("{}: {e}", path.display()));
+        let data = read(&one.stripped)?;
+        let wrong = |e: String| format!("{}: {e}", one.program);
+        let facts = elf::check(&data, target, build.is_pie()).map_err(|e| {
+            let hint = match build.std {
+                Std::Own => {
+                    " (the toolchain's own std is larger; `--std source` builds a smaller one)"
+                }
+                Std::Source => "",
+            };
+            wrong(e + hint)
+        })?;
+        elf::check_debug(&read(&one.debug)?, &facts.build_id).map_err(wrong)?;
+        checks.push(format!(
+            "{}: {} bytes, static, {}position independent, no executable stack, nothing both writable and executable, \
+             stripped, debug information kept for build id {}",
+            one.program,
+            facts.bytes,
+            if facts.pie { "" } else { "not " },
+            facts.build_id
+        ));
+        programs.push(Program {
+            name: one.program,
+            bytes: facts.bytes,
+            sha256: publish::sha256(&data)?,
+            build_id: facts.build_id,
+            costs: costs::report(&one.whole)?,
+        });
+    }
+    checks.push(reproduce::check(build, &built, work)?);
+    if target.has_short_time() {
+        let init = build.guest()?;
+        let [outrider, bridge] = &built[..] else {
+            return Err("two programs are built".to_owned());
+        };
+        let held = guest::past_2038(work, &outrider.stripped, Some(&bridge.stripped), &init)?;
+        checks.push(format!(
+            "past 2038: an emulated machine booted with these programs, {} checks held",
+            held.len()
+        ));
+    }
+    Ok((programs, built, checks))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Options, Signing, Wish};
+
+    fn read(words: &[&str]) -> Result<Options, String> {
+        Options::read(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_and_wrong_ones_are_named() {
+        let plain = read(&[]).unwrap();
+        assert_eq!((plain.out, plain.std, plain.signing), ("dist".into(), None, Signing::Unsigned));
+        let all = read(&["--target", "armv6", "--std", "auto", "--target", "x86_64", "--out", "o"]);
+        let all = all.unwrap();
+        assert_eq!(all.targets, ["armv6", "x86_64"]);
+        assert_eq!((all.std, all.out), (Some(Wish::Auto), PathBuf::from("o")));
+        for (words, message) in [
+            (&["--std", "mine"][..], "auto, own or source"),
+            (&["--target"], "--target needs a value"),
+            (&["--fast"], "no option `--fast`"),
+            (&["--sign", "key"], "--verify PUBKEY is needed too"),
+        ] {
+            assert!(read(words).unwrap_err().contains(message), "{words:?}");
         }
     }
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::super::bom::PROGRAMS;
 use super::super::fixtures;
-use super::{Graph, Input, Origin, Texts, encode, graph, inventory};
+use super::{Graph, Input, Origin, Runtime, Texts, encode, graph, inventory};
 
 /// A program that links `a` and through it `b`, and runs the proc-macro `m` with its `b` and the build script's `c`.
 fn small(lock: &str, packages: &str) -> Graph {
@@ -59,7 +59,14 @@ fn take(programs: &Graph) -> Result<super::Inventory, String> {
     let folder = tempfile::tempdir().unwrap();
     let std = fixtures::std(folder.path());
     let zig = fixtures::zig(&folder.path().join("zig"));
-    inventory(&Input { target: "t", programs, std: &std, rust: "1.95.0", zig: &zig })
+    inventory(&Input {
+        target: "t",
+        programs,
+        std: &std,
+        rust: "1.95.0",
+        zig: &zig,
+        runtime: Runtime::Zig,
+    })
 }
 
 #[test]
@@ -109,6 +116,19 @@ fn the_graph_goes_from_the_programs_through_std_to_the_c_library() {
     assert_eq!(
         needs("pkg:github/rust-lang/rust@1.95.0#library/compiler_builtins"),
         ["pkg:github/rust-lang/rust@1.95.0#library/core"]
+    );
+}
+
+#[test]
+fn a_toolchain_with_its_own_std_links_its_own_c_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let zig = fixtures::zig(&folder.path().join("zig"));
+    let runtime = Runtime::Toolchain { musl: "1.2.3" };
+    let of_toolchain: Vec<String> =
+        runtime.components(&zig, "1.95.0").into_iter().map(|component| component.purl).collect();
+    assert_eq!(
+        of_toolchain,
+        ["pkg:generic/musl@1.2.3", "pkg:github/rust-lang/rust@1.95.0#src/llvm-project/libunwind"]
     );
 }
 
