@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::dist;
 use crate::packages;
 use crate::steps::{each_line, run};
 
@@ -44,6 +45,7 @@ pub fn run_all() -> Result<(), String> {
             tally.add(line);
         },
     ));
+    note(static_binaries());
     if tally.ignored > 0 {
         failures.push(format!("{} tests are ignored; a test runs or is not there", tally.ignored));
     }
@@ -55,6 +57,13 @@ pub fn run_all() -> Result<(), String> {
     }
     println!("outrider: {} passed, {} failed", tally.passed, tally.failed);
     if failures.is_empty() { Ok(()) } else { Err(format!("{} steps failed", failures.len())) }
+}
+
+/// The release's way of building, checking and publishing, for a 64-bit and a 32-bit machine.
+fn static_binaries() -> Result<(), String> {
+    let words = ["--target", "x86_64", "--target", "armv7", "--out", "target/dist"];
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    dist::run(&words).map_err(|e| format!("static binaries: {e}"))
 }
 
 /// Licences, bans and sources always; advisories when their database can be had, and it is said when it can't.

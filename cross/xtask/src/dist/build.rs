@@ -29,15 +29,33 @@ pub struct Source {
 }
 
 impl Source {
-    /// The commit that is checked out.
-    pub fn read() -> Result<Source, String> {
-        let git = |arguments: &[&str]| quiet(Command::new("git").args(arguments));
-        let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
+    /// The commit that is checked out in the folder `root`. Sources without git are of an unknown commit and as old as
+    /// SOURCE_DATE_EPOCH says, which is needed then.
+    pub fn read(root: &Path) -> Result<Source, String> {
+        let git = |arguments: &[&str]| {
+            // Whoever owns the folder: nothing of it is run here.
+            let mut git = Command::new("git");
+            quiet(git.args(["-c", "safe.directory=*"]).args(arguments).current_dir(root))
+        };
+        let commit = match git(&["rev-parse", "HEAD"]) {
+            Ok(commit) => commit.trim().to_owned(),
+            Err(e) => return Source::without_git(&e),
+        };
         let dirty = !git(&["status", "--porcelain"])?.trim().is_empty();
         let epoch = git(&["log", "-1", "--format=%ct"])?;
         let epoch = epoch.trim().parse().map_err(|_| format!("git gave an odd time: {epoch}"))?;
         let tags = git(&["tag", "--points-at", "HEAD"])?.lines().map(str::to_owned).collect();
         Ok(Source { commit: if dirty { format!("{commit}-dirty") } else { commit }, epoch, tags })
+    }
+
+    fn without_git(why: &str) -> Result<Source, String> {
+        let epoch = std::env::var("SOURCE_DATE_EPOCH")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| {
+                format!("{why}: sources without git need SOURCE_DATE_EPOCH, their time in seconds since 1970")
+            })?;
+        Ok(Source { commit: "unknown".to_owned(), epoch, tags: Vec::new() })
     }
 
     /// Version of what is built: `package` when the commit has the tag `v` + `package`, else with the commit behind it.
@@ -221,12 +239,14 @@ impl<'a> Build<'a> {
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
             .ok_or("neither CARGO_HOME nor HOME is set")?;
-        // The last one that fits wins, and the output may be inside the workspace.
+        let zig = self.toolchain.zig.parent().unwrap_or(&self.toolchain.zig).to_owned();
+        // The last one that fits wins, and the others may be inside the workspace.
         Ok(vec![
             (self.workspace.clone(), "/outrider"),
             (self.output.clone(), "/target"),
             (home, "/cargo"),
             (self.toolchain.sysroot.clone(), "/rust"),
+            (zig, "/zig"),
         ])
     }
 

@@ -81,7 +81,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let work = root.join(WORK);
     fs::create_dir_all(&work).map_err(|e| format!("making {}: {e}", work.display()))?;
     let mut toolchain = toolchain::prepare(&pins, &work)?;
-    let source = Source::read()?;
+    let source = Source::read(&root)?;
     let version = source.version(env!("CARGO_PKG_VERSION"));
     println!("Outrider {version} for {} targets", targets.len());
 

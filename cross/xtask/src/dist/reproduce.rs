@@ -4,14 +4,16 @@
 //! sources, target folder, wrappers, caches of the C compiler with its C library. Only the registry's folder is shared.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use super::build::{Build, Built};
 
 /// Length of the other folder's name; unlike the first, so that a path in the bytes would also move what is behind it.
 const ELSEWHERE: &str = "another-folder-with-a-longer-name/in-which/the-same-is-built";
+
+/// Folders of the workspace that hold no sources.
+const NOT_SOURCES: &[&str] = &["target", "dist", ".git"];
 
 /// Builds what `first` has built once more below `work`. Fails naming the first place where they differ.
 pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, String> {
@@ -21,7 +23,7 @@ pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, 
             .map_err(|e| format!("removing {}: {e}", elsewhere.display()))?;
     }
     let sources = elsewhere.join("sources");
-    copy_sources(&first.workspace, &sources)?;
+    copy(&first.workspace, &sources, NOT_SOURCES)?;
     let second = Build::new(
         first.target,
         first.toolchain,
@@ -56,28 +58,24 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<usize> {
     Some(common)
 }
 
-/// Copies what git tracks, or would track, as it is now.
-fn copy_sources(from: &Path, to: &Path) -> Result<(), String> {
-    let output = Command::new("git")
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .current_dir(from)
-        .output()
-        .map_err(|e| format!("listing sources with git: {e}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("listing sources with git: {said}"));
-    }
-    for name in output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let name = PathBuf::from(std::ffi::OsStr::from_bytes(name));
-        let (from, to) = (from.join(&name), to.join(&name));
-        // A file that is deleted but not committed is still listed.
-        if !from.exists() {
-            continue;
+/// Copies the folder `from` without the folders `but` in it.
+fn copy(from: &Path, to: &Path, but: &[&str]) -> Result<(), String> {
+    let failed = |path: &Path, e: std::io::Error| format!("copying {}: {e}", path.display());
+    fs::create_dir_all(to).map_err(|e| failed(to, e))?;
+    for entry in fs::read_dir(from).map_err(|e| failed(from, e))? {
+        let entry = entry.map_err(|e| failed(from, e))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let kind = entry.file_type().map_err(|e| failed(&path, e))?;
+        if kind.is_dir() {
+            if but.iter().all(|other| name != *other) {
+                copy(&path, &to.join(name), &[])?;
+            }
+        } else if kind.is_symlink() {
+            let target = fs::read_link(&path).map_err(|e| failed(&path, e))?;
+            symlink(target, to.join(name)).map_err(|e| failed(&path, e))?;
+        } else {
+            fs::copy(&path, to.join(name)).map_err(|e| failed(&path, e))?;
         }
-        let parent = to.parent().unwrap_or(&to);
-        fs::create_dir_all(parent)
-            .and_then(|()| fs::copy(&from, &to))
-            .map_err(|e| format!("copying {}: {e}", from.display()))?;
     }
     Ok(())
 }
