@@ -23,6 +23,7 @@ pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, 
             .map_err(|e| format!("removing {}: {e}", elsewhere.display()))?;
     }
     let sources = elsewhere.join("sources");
+    println!("==> {}: the same again in {}", first.target.name, elsewhere.display());
     copy(&first.workspace, &sources, NOT_SOURCES)?;
     let second = Build::new(
         first.target,
