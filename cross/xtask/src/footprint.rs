@@ -4,19 +4,15 @@
 //! wire format, and a scraper that asks everybody once a second. Memory and processor time are read from `/proc`,
 //! instructions are counted by valgrind. Prints a Markdown table and fails when a budget is missed.
 
-mod children;
-mod figures;
-
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::bench::page::{scrape, value};
+use crate::bench::{Bench, Child, Figures, Follow, free_port};
 use crate::packages;
 use crate::steps::{quiet, run};
-use children::Child;
-use figures::{Figures, scrape};
 
 /// Nodes of the mesh that is followed.
 const NODES: u32 = 100;
@@ -64,7 +60,7 @@ pub fn measure(arguments: &[String]) -> Result<(), String> {
     let mut build = Command::new("cargo");
     build.args(["build", "--release", "--locked", "--package", "convoy"]);
     run("build the stand-in", &mut build)?;
-    let bench = Bench::new(&binary)?;
+    let bench = Measurement::new(&binary)?;
     let size = fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
 
     let idle = bench.idle()?;
@@ -104,12 +100,10 @@ impl Options {
     }
 }
 
-/// Folder, ports and certificates of one measurement.
-struct Bench {
-    folder: PathBuf,
+/// The agent's binary and what surrounds it.
+struct Measurement {
+    bench: Bench,
     binary: PathBuf,
-    broker_tls: u16,
-    broker_plain: u16,
 }
 
 /// The three programs that were measured beside each other.
@@ -144,93 +138,13 @@ impl SideBySide {
     }
 }
 
-impl Bench {
-    fn new(binary: &Path) -> Result<Bench, String> {
-        let folder = std::env::current_dir()
-            .map_err(|e| format!("current folder: {e}"))?
-            .join("target/footprint");
-        // What an earlier run left is of no use; a folder that is not there is none.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).map_err(|e| format!("making {}: {e}", folder.display()))?;
+impl Measurement {
+    fn new(binary: &Path) -> Result<Measurement, String> {
+        let here = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
         let binary =
             binary.canonicalize().map_err(|e| format!("finding {}: {e}", binary.display()))?;
-        let bench = Bench { folder, binary, broker_tls: free_port()?, broker_plain: free_port()? };
-        bench.certificates()?;
-        Ok(bench)
-    }
-
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf, String> {
-        let path = self.folder.join(name);
-        fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))?;
-        Ok(path)
-    }
-
-    /// An authority and a certificate for the broker on 127.0.0.1.
-    fn certificates(&self) -> Result<(), String> {
-        let openssl = |arguments: &[&str]| {
-            quiet(Command::new("openssl").args(arguments).current_dir(&self.folder))
-        };
-        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-        let authority = [
-            "req",
-            "-x509",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=footprint",
-            "-keyout",
-            "ca.key",
-            "-out",
-            "ca.pem",
-        ];
-        openssl(&[&authority[..], &key[..]].concat())?;
-        self.write("san", "subjectAltName=IP:127.0.0.1\n")?;
-        let request =
-            ["req", "-new", "-subj", "/CN=broker", "-keyout", "broker.key", "-out", "broker.csr"];
-        openssl(&[&request[..], &key[..]].concat())?;
-        openssl(&[
-            "x509",
-            "-req",
-            "-days",
-            "2",
-            "-in",
-            "broker.csr",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-extfile",
-            "san",
-            "-out",
-            "broker.pem",
-        ])?;
-        Ok(())
-    }
-
-    fn broker(&self) -> Result<Child, String> {
-        let folder = self.folder.display();
-        let user = quiet(Command::new("id").arg("-un"))?;
-        let config = self.write(
-            "mosquitto.conf",
-            &format!(
-                "user {}\nper_listener_settings true\nlistener {} 127.0.0.1\nallow_anonymous true\n\
-                 listener {} 127.0.0.1\nallow_anonymous true\ncertfile {folder}/broker.pem\nkeyfile {folder}/broker.key\n",
-                user.trim(),
-                self.broker_plain,
-                self.broker_tls
-            ),
-        )?;
-        let mut command = Command::new("mosquitto");
-        command.arg("-c").arg(config);
-        Child::start("mosquitto", &mut command, &self.folder, Some(self.broker_tls))
-    }
-
-    fn daemon(&self, protocol: &str, port: u16) -> Result<Child, String> {
-        let mut command = Command::new("target/release/convoy");
-        command.args(["serve", "--nodes", &NODES.to_string(), "--protocol", protocol]);
-        command.arg("--listen").arg(format!("127.0.0.1:{port}"));
-        Child::start(protocol, &mut command, &self.folder, Some(port))
+        let convoy = here.join("target/release/convoy");
+        Ok(Measurement { bench: Bench::new(&here.join("target/footprint"), &convoy)?, binary })
     }
 
     /// The agent; following the mesh over `daemon` with TLS to the broker, or with neither.
@@ -240,29 +154,9 @@ impl Bench {
         daemon: Option<u16>,
         under: &[&str],
     ) -> Result<(Child, u16), String> {
-        let port = free_port()?;
-        let folder = self.folder.display();
-        let rest = match daemon {
-            None => "[mesh]\ndaemon = \"none\"\n".to_owned(),
-            Some(daemon) => format!(
-                "[mesh]\ndaemon = \"jsoninfo\"\nconnect = \"127.0.0.1:{daemon}\"\n\
-                 [mqtt]\nhost = \"127.0.0.1\"\nport = {}\ntls = true\nca_file = \"{folder}/ca.pem\"\n",
-                self.broker_tls
-            ),
-        };
-        let config = self.write(
-            &format!("{name}.toml"),
-            &format!(
-                "[vehicle]\nname = \"{name}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
-                 [control]\npath = \"{folder}/{name}.sock\"\n{rest}"
-            ),
-        )?;
-        let mut words: Vec<&str> = under.to_vec();
         let binary = self.binary.to_string_lossy();
-        words.push(&binary);
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg("run").arg("--config").arg(config);
-        Ok((Child::start(name, &mut command, &self.folder, Some(port))?, port))
+        let words = [under, &[&*binary]].concat();
+        self.bench.agent(name, &words, daemon.map(|daemon| Follow { daemon, mqtt: "" }))
     }
 
     fn idle(&self) -> Result<Figures, String> {
@@ -275,17 +169,17 @@ impl Bench {
     /// All three for the same time, scraped once a second.
     fn side_by_side(&self, seconds: u64) -> Result<SideBySide, String> {
         println!("==> agent, collectd and node_exporter side by side for {seconds} s");
-        let _broker = self.broker()?;
+        let _broker = self.bench.broker()?;
         let (json, text) = (free_port()?, free_port()?);
-        let _json = self.daemon("jsoninfo", json)?;
-        let _text = self.daemon("txtinfo", text)?;
+        let _json = self.bench.daemon(NODES, "jsoninfo", json)?;
+        let _text = self.bench.daemon(NODES, "txtinfo", text)?;
         let (agent, agent_port) = self.agent("following", Some(json), &[])?;
         let (collectd, collectd_port) = self.collectd(text)?;
         let exporter_port = free_port()?;
         let mut command = Command::new("prometheus-node-exporter");
         command.arg(format!("--web.listen-address=127.0.0.1:{exporter_port}"));
         let exporter =
-            Child::start("node_exporter", &mut command, &self.folder, Some(exporter_port))?;
+            Child::start("node_exporter", &mut command, &self.bench.folder, Some(exporter_port))?;
 
         let children = [&agent, &collectd, &exporter];
         let started = Instant::now();
@@ -319,10 +213,10 @@ impl Bench {
 
     fn collectd(&self, txtinfo: u16) -> Result<(Child, u16), String> {
         let port = free_port()?;
-        let folder = self.folder.display();
-        let config = self.write(
+        let folder = self.bench.folder.display();
+        let config = self.bench.write(
             "collectd.conf",
-            &format!(
+            format!(
                 "Hostname \"footprint\"\nFQDNLookup false\nInterval 1\nBaseDir \"{folder}\"\nPIDFile \"{folder}/collectd.pid\"\n\
                  TypesDB \"/usr/share/collectd/types.db\"\n\
                  LoadPlugin cpu\nLoadPlugin memory\nLoadPlugin df\nLoadPlugin interface\nLoadPlugin thermal\nLoadPlugin olsrd\n\
@@ -330,28 +224,27 @@ impl Bench {
                  <Plugin olsrd>\n Host \"127.0.0.1\"\n Port \"{txtinfo}\"\n CollectLinks \"Detail\"\n CollectRoutes \"Detail\"\n CollectTopology \"Detail\"\n</Plugin>\n\
                  <Plugin mqtt>\n <Publish \"broker\">\n  Host \"127.0.0.1\"\n  Port {}\n  QoS 1\n </Publish>\n</Plugin>\n\
                  <Plugin write_prometheus>\n Host \"127.0.0.1\"\n Port \"{port}\"\n</Plugin>\n",
-                self.broker_plain
+                self.bench.broker_plain
             ),
         )?;
         let mut command = Command::new("collectd");
         command.arg("-f").arg("-C").arg(config);
-        Ok((Child::start("collectd", &mut command, &self.folder, Some(port))?, port))
+        Ok((Child::start("collectd", &mut command, &self.bench.folder, Some(port))?, port))
     }
 
     /// Instructions of one tick: poll, all collectors, telemetry, one scrape.
     fn instructions(&self) -> Result<u64, String> {
         println!("==> instructions of a tick, under valgrind");
-        let _broker = self.broker()?;
+        let _broker = self.bench.broker()?;
         let daemon_port = free_port()?;
-        let _daemon = self.daemon("jsoninfo", daemon_port)?;
+        let _daemon = self.bench.daemon(NODES, "jsoninfo", daemon_port)?;
         let mut totals = Vec::new();
         for ticks in [TICKS_SHORT, TICKS_LONG] {
-            let out = self.folder.join(format!("callgrind.{ticks}"));
+            let out = self.bench.folder.join(format!("callgrind.{ticks}"));
             let out_option = format!("--callgrind-out-file={}", out.display());
             let under = ["valgrind", "--tool=callgrind", "--quiet", out_option.as_str()];
             let (agent, port) = self.agent("counted", Some(daemon_port), &under)?;
-            let polls =
-                |page: &str| figures::value(page, "outrider_mesh_polls_total").unwrap_or(0.0);
+            let polls = |page: &str| value(page, "outrider_mesh_polls_total").unwrap_or(0.0);
             let mut page = scrape(port)?;
             let first = polls(&page);
             let started = Instant::now();
@@ -413,12 +306,4 @@ fn report(
         beside.outrider.rss_early_kib, beside.outrider.rss_kib
     );
     print!("{bytes}");
-}
-
-/// A port that nobody holds at the moment.
-fn free_port() -> Result<u16, String> {
-    TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| format!("finding a free port: {e}"))
 }

@@ -3,6 +3,7 @@
 //! Runs other programs and reads what they say; knows nothing of how the agent works inside.
 
 mod apt;
+mod bench;
 mod dist;
 mod footprint;
 mod packages;

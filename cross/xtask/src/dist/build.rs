@@ -153,8 +153,21 @@ impl<'a> Build<'a> {
         Ok(command)
     }
 
+    /// `cargo <words>` for this target and for tests: unlike programs, they unwind, and their C code is not optimised, to
+    /// which zig would add checks that need a library of its own.
+    pub fn cargo_for_tests(&self, words: &[&str]) -> Result<Command, String> {
+        let mut flags = self.rust_flags()?;
+        flags.retain(|flag| flag != NO_UNWIND_TABLES);
+        let mut command = self.cargo(words)?;
+        let c_flags = format!("{} -fno-sanitize=undefined", self.c_flags()?);
+        command
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+            .env(format!("CFLAGS_{}", self.target.variable()), c_flags);
+        Ok(command)
+    }
+
     /// What `outrider version --json` tells of the build.
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         let std = match self.std {
             Std::Own => "toolchain",
             Std::Source => "source",
@@ -211,8 +224,7 @@ impl<'a> Build<'a> {
         let mut flags = vec![
             format!("-Clinker={}", self.wrappers.join("ld").display()),
             "-Clinker-flavor=ld.lld".to_owned(),
-            // Panics end the program; tables to unwind with would be dead weight.
-            "-Cforce-unwind-tables=no".to_owned(),
+            NO_UNWIND_TABLES.to_owned(),
             format!("-Clink-args={LINK_FLAGS}"),
         ];
         if self.std == Std::Source {
@@ -365,6 +377,9 @@ impl<'a> Build<'a> {
             .map_err(|e| format!("writing {}: {e}", path.display()))
     }
 }
+
+/// Panics end a program; tables to unwind with would be dead weight.
+const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
 
 /// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers.
 const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1";

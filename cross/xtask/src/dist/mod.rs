@@ -11,6 +11,7 @@ mod toolchain;
 
 pub mod bom;
 pub mod costs;
+pub mod emulated;
 pub mod guest;
 pub mod licences;
 pub mod linked;
@@ -85,6 +86,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let version = source.version(env!("CARGO_PKG_VERSION"));
     println!("Outrider {version} for {} targets", targets.len());
 
+    let host = emulated::Host::build()?;
     let wish = options.std.unwrap_or(pins.std);
     let mut times = Vec::new();
     let mut all = Vec::new();
@@ -95,7 +97,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         let build =
             Build::new(&target, &toolchain, std, &source, &work, &root, &work.join("build"))?;
         let (programs, built, checks) =
-            checked(&build, &work).map_err(|e| format!("{}: {e}", target.name))?;
+            checked(&build, &host, &work).map_err(|e| format!("{}: {e}", target.name))?;
         times.push((target.name.clone(), started.elapsed().as_secs()));
         let flags = build.recorded_flags()?;
         all.push(Checked { std, std_from, flags, programs, checks, built, target });
@@ -120,6 +122,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
 /// Builds for one target and makes every check that there is for it.
 fn checked(
     build: &Build<'_>,
+    host: &emulated::Host,
     work: &Path,
 ) -> Result<(Vec<Program>, Vec<Built>, Vec<String>), String> {
     let target = build.target;
@@ -156,12 +159,21 @@ fn checked(
             costs: costs::report(&one.whole)?,
         });
     }
+    let [outrider, bridge] = &built[..] else {
+        return Err("two programs are built".to_owned());
+    };
+    let subject = emulated::Subject {
+        target,
+        outrider: &outrider.stripped,
+        olsr_bridge: &bridge.stripped,
+        label: &build.label(),
+    };
+    let mut seen = emulated::programs(&subject, host, work)?;
+    seen.extend(emulated::formats::tests(build)?);
+    checks.extend(seen.iter().map(ToString::to_string));
     checks.push(reproduce::check(build, &built, work)?);
     if target.has_short_time() {
         let init = build.guest()?;
-        let [outrider, bridge] = &built[..] else {
-            return Err("two programs are built".to_owned());
-        };
         let held = guest::past_2038(work, &outrider.stripped, Some(&bridge.stripped), &init)?;
         checks.push(format!(
             "past 2038: an emulated machine booted with these programs, {} checks held",

@@ -1,9 +1,6 @@
-//! What `/proc` says of a process, and one scrape over HTTP.
+//! What `/proc` says of a process.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
 /// Clock ticks of `/proc/<pid>/stat` in a second; USER_HZ is 100 on every Linux that this runs on.
 const TICKS_PER_SECOND: u64 = 100;
@@ -82,34 +79,4 @@ fn number(text: &str, key: &str) -> Result<u64, String> {
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())
         .ok_or_else(|| format!("no number after `{key}`"))
-}
-
-/// The metrics page on `port`.
-pub fn scrape(port: u16) -> Result<String, String> {
-    let failed = |e: std::io::Error| format!("scraping port {port}: {e}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
-    let request =
-        format!("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(failed)?;
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    if !answer.starts_with("HTTP/1.1 200") {
-        return Err(format!(
-            "scraping port {port}: {}",
-            answer.lines().next().unwrap_or("nothing")
-        ));
-    }
-    Ok(answer)
-}
-
-/// The sum of all series of a metric on a page; `None` when there is none.
-pub fn value(page: &str, metric: &str) -> Option<f64> {
-    let values: Vec<f64> = page
-        .lines()
-        .filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with([' ', '{'])))
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse().ok())
-        .collect();
-    (!values.is_empty()).then(|| values.iter().sum())
 }

@@ -1,12 +1,12 @@
-//! Programs started for a measurement, ended by their process id when the measurement is over.
+//! Programs started for a measurement or a check, ended by their process id when it is over.
 
 use std::fs::File;
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time a program has to answer on its port; valgrind makes the agent fifty times slower.
+/// Time a program has to answer on its port; valgrind makes the agent fifty times slower, an emulator twenty times.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Time a program has to end when asked to.
@@ -16,6 +16,7 @@ const END_WITHIN: Duration = Duration::from_secs(60);
 pub struct Child {
     name: String,
     child: std::process::Child,
+    log: PathBuf,
 }
 
 impl Child {
@@ -35,7 +36,7 @@ impl Child {
             .stderr(error)
             .spawn()
             .map_err(|e| format!("starting {name}: {e}"))?;
-        let mut child = Child { name: name.to_owned(), child };
+        let mut child = Child { name: name.to_owned(), child, log: log.clone() };
         let Some(port) = port else { return Ok(child) };
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -55,18 +56,23 @@ impl Child {
         self.child.id()
     }
 
-    /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<(), String> {
+    /// The file with everything it has printed.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Asks it to end, waits until it has, and tells how it ended.
+    pub fn stop(mut self) -> Result<ExitStatus, String> {
         let kill = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
         kill.map_err(|e| format!("ending {}: {e}", self.name))?;
         let started = Instant::now();
         while started.elapsed() < END_WITHIN {
-            if let Ok(Some(_)) = self.child.try_wait() {
-                return Ok(());
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Ok(status);
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(format!("{} does not end", self.name))
+        Err(format!("{} does not end when asked to; see {}", self.name, self.log.display()))
     }
 }
 
