@@ -1,0 +1,218 @@
+//! Handing out: the next record of a stream, from its segments and then from memory. What is found bad on the way is
+//! counted and passed.
+
+use std::io;
+
+use crate::body::{RECORD_HEAD_BYTES, RecordHead};
+use crate::frame::{self, Kind};
+use crate::limits::{
+    READ_ATTEMPTS_MAX, READ_BUFFER_BYTES, WINDOW_RECORDS_MAX, WINDOW_RECORDS_TOTAL_MAX,
+};
+use crate::options::{BootMs, Fate, RecordId, StreamTag};
+use crate::scan::Scanner;
+use crate::spool::Spool;
+use crate::state::Cursor;
+use crate::storage::Storage;
+
+/// A record on its way to the far side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its name, to be acknowledged.
+    pub id: RecordId,
+    /// How long ago it was accepted, in milliseconds of observed running time.
+    pub age_ms: u64,
+    /// What was appended.
+    pub payload: Vec<u8>,
+}
+
+/// A record that was found.
+struct Found {
+    head: RecordHead,
+    payload: Vec<u8>,
+}
+
+/// What looking through a segment came to.
+enum Step {
+    Found(Found),
+    /// Nothing more for this stream in the segment.
+    End,
+    /// A bad place was met; the segment is to be looked at as a whole.
+    Bad {
+        unreadable: bool,
+    },
+}
+
+impl<S: Storage> Spool<S> {
+    /// The next record, of the most important stream that has one. Records may be handed out before they are durable: what
+    /// is acknowledged before its commit is never written. `None` when there is nothing, or when as many as
+    /// [`WINDOW_RECORDS_MAX`] wait for their acknowledgement.
+    pub fn next(&mut self, now: BootMs) -> Option<Delivery> {
+        let mut streams: Vec<(u8, StreamTag)> = self
+            .streams
+            .iter()
+            .filter(|(_, stream)| stream.held() > stream.out.len() as u64)
+            .map(|(&tag, stream)| (stream.policy().priority, tag))
+            .collect();
+        streams.sort_unstable();
+        streams.into_iter().find_map(|(_, tag)| self.next_of(tag, now))
+    }
+
+    /// The next record of one stream, as [`Spool::next`].
+    pub fn next_of(&mut self, tag: StreamTag, now: BootMs) -> Option<Delivery> {
+        let spool_ms = self.tick(now);
+        loop {
+            if !self.window_has_room(tag) {
+                return None;
+            }
+            let Found { head, payload } = self.find(tag)?;
+            let age_ms = spool_ms.saturating_sub(head.spool_ms);
+            let stream = self.streams.get_mut(&tag)?;
+            let expire_ms = stream.policy().expire_ms;
+            let size = payload.len() as u32;
+            stream.want = head.sequence + 1;
+            if expire_ms > 0 && age_ms > expire_ms {
+                self.free(tag, head.sequence, size, Fate::Expired);
+                continue;
+            }
+            let id = RecordId { stream: tag, sequence: head.sequence, epoch: head.epoch };
+            self.hand_out(id, size);
+            return Some(Delivery { id, age_ms, payload });
+        }
+    }
+
+    fn window_has_room(&self, tag: StreamTag) -> bool {
+        let sizes = self.streams.values().map(|stream| stream.out.len() + stream.marks.gone.len());
+        let own = self.streams.get(&tag).map(|stream| stream.out.len() + stream.marks.gone.len());
+        own.is_some_and(|own| own < WINDOW_RECORDS_MAX)
+            && sizes.sum::<usize>() < WINDOW_RECORDS_TOTAL_MAX
+    }
+
+    fn find(&mut self, tag: StreamTag) -> Option<Found> {
+        loop {
+            let Some(number) = self.next_segment_of(tag) else {
+                return self.find_pending(tag);
+            };
+            let stream = self.streams.get_mut(&tag)?;
+            if stream.cursor.segment != number {
+                stream.cursor = Cursor::start_of(number);
+            }
+            match self.step(tag, number) {
+                Ok(Step::Found(found)) => return Some(found),
+                Ok(Step::End) => {
+                    if self.has_unseen(tag, number) {
+                        self.look_again(number);
+                    }
+                    let stream = self.streams.get_mut(&tag)?;
+                    stream.cursor = Cursor::start_of(number + 1);
+                }
+                Ok(Step::Bad { unreadable: false }) => self.look_again(number),
+                Ok(Step::Bad { unreadable: true }) | Err(_) => {
+                    let segment = self.segments.get_mut(&number)?;
+                    if segment.bad_reads < READ_ATTEMPTS_MAX {
+                        segment.bad_reads += 1;
+                        self.readers.remove(&tag);
+                        return None;
+                    }
+                    self.look_again(number);
+                }
+            }
+        }
+    }
+
+    /// The segment with the next record of a stream that was not handed out.
+    fn next_segment_of(&self, tag: StreamTag) -> Option<u64> {
+        let stream = self.streams.get(&tag)?;
+        let from = stream.cursor.segment.max(stream.oldest_segment);
+        let mut segments = self.segments.range(from..);
+        segments
+            .find(|(_, segment)| {
+                segment
+                    .entry(tag)
+                    .is_some_and(|entry| entry.records > 0 && entry.last >= stream.want)
+            })
+            .map(|(&number, _)| number)
+    }
+
+    /// The segment counts more live records than were handed out of it, though its end was reached.
+    fn has_unseen(&self, tag: StreamTag, number: u64) -> bool {
+        let entry = self.segments.get(&number).and_then(|segment| segment.entry(tag));
+        let (Some(entry), Some(stream)) = (entry, self.streams.get(&tag)) else { return false };
+        let seen = stream.out.range(entry.first..=entry.last).count();
+        entry.records as usize > seen
+    }
+
+    fn find_pending(&self, tag: StreamTag) -> Option<Found> {
+        let stream = self.streams.get(&tag)?;
+        let at = stream.pending.partition_point(|pending| pending.sequence < stream.want);
+        let pending = stream.pending.get(at)?;
+        let head = RecordHead {
+            tag,
+            epoch: self.session.epoch,
+            sequence: pending.sequence,
+            spool_ms: pending.spool_ms,
+        };
+        Some(Found { head, payload: pending.payload.clone() })
+    }
+
+    fn reader(&mut self, tag: StreamTag, number: u64) -> io::Result<S::File> {
+        match self.readers.remove(&tag) {
+            Some((segment, file)) if segment == number => Ok(file),
+            Some(_) | None => {
+                let name = frame::segment_name(self.place(number));
+                self.storage.open(&name, false)
+            }
+        }
+    }
+
+    fn step(&mut self, tag: StreamTag, number: u64) -> io::Result<Step> {
+        let place = self.place(number);
+        let file = self.reader(tag, number)?;
+        let (Some(segment), Some(stream)) =
+            (self.segments.get(&number), self.streams.get_mut(&tag))
+        else {
+            return Ok(Step::End);
+        };
+        let Some(&entry) = segment.entry(tag) else { return Ok(Step::End) };
+        let (storage, bytes) = (&mut self.storage, segment.bytes);
+        let mut scanner = Scanner::new(storage, &file, place, bytes, READ_BUFFER_BYTES);
+        let mut step = Step::End;
+        let mut at = stream.cursor.offset;
+        while at < bytes {
+            let Some(frame) = scanner.find(at) else {
+                let unreadable = scanner.unreadable() > 0;
+                if !segment.rewrite && segment.bad_reads < READ_ATTEMPTS_MAX {
+                    step = Step::Bad { unreadable };
+                }
+                break;
+            };
+            if frame.offset > at && !segment.rewrite {
+                let unreadable = scanner.unreadable() > 0;
+                if !unreadable || segment.bad_reads < READ_ATTEMPTS_MAX {
+                    step = Step::Bad { unreadable };
+                    break;
+                }
+            }
+            at = frame.end();
+            if frame.kind != Kind::Record {
+                continue;
+            }
+            let Some(head) = RecordHead::decode(scanner.body(&frame, RECORD_HEAD_BYTES)) else {
+                continue;
+            };
+            let wanted = head.tag == tag
+                && head.sequence >= stream.want
+                && (entry.first..=entry.last).contains(&head.sequence)
+                && stream.marks.keeps(head.sequence);
+            if !wanted {
+                continue;
+            }
+            if let Some(payload) = scanner.copy_body(&frame, RECORD_HEAD_BYTES) {
+                stream.cursor.offset = at;
+                step = Step::Found(Found { head, payload });
+                break;
+            }
+        }
+        self.readers.insert(tag, (number, file));
+        Ok(step)
+    }
+}

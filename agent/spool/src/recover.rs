@@ -1,0 +1,396 @@
+//! Opening: finds out from the files alone what is there. Each step is in the README under "Recovery".
+
+use std::collections::BTreeMap;
+
+use crate::body::{Checkpoint, Gauge, IndexEntry};
+use crate::clock::SpoolClock;
+use crate::error::{DiskError, OpenError};
+use crate::files::LOCK_NAME;
+use crate::frame::{self, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::limits::{STREAMS_MAX, on_disk};
+use crate::marks::Marks;
+use crate::meter::Meter;
+use crate::options::{BootMs, Fate, StreamTag};
+use crate::rewrite::QUARANTINE;
+use crate::spool::Spool;
+use crate::state::{Segment, Stream};
+use crate::storage::{Entry, Lock, Storage};
+use crate::survey::{Survey, read_index, survey};
+use crate::write::Tail;
+
+/// The tail is used again when at least this part of it is free.
+const RESUME_FREE_DIVISOR: u64 = 8;
+/// Longest text in the lock file that is read.
+const LOCK_BYTES_MAX: usize = 64;
+/// What the lock file says before the spool's identity.
+const LOCK_WORD: &str = "spool ";
+
+/// What the segments read so far say about the state, newest first.
+#[derive(Default)]
+struct Findings {
+    /// Surveys from the newest segment back to one with a checkpoint.
+    newest: Vec<Survey>,
+    has_checkpoint: bool,
+    /// Lowest sequence of each stream in the segments read so far.
+    lowest: BTreeMap<StreamTag, u64>,
+    /// The tail can be appended to: its number and all its records.
+    resume: Option<(u64, Vec<IndexEntry>)>,
+}
+
+impl<S: Storage> Spool<S> {
+    pub(crate) fn recover(&mut self, now: BootMs) -> Result<(), OpenError> {
+        match self.storage.lock() {
+            Ok(Lock::Held) => {}
+            Ok(Lock::Taken) => return Err(OpenError::Locked),
+            Err(error) => self.degrade(&DiskError::new("lock", LOCK_NAME, error), 0),
+        }
+        let files = match self.storage.list("") {
+            Ok(files) => files,
+            Err(error) => {
+                self.degrade(&DiskError::new("list", "files", error), 0);
+                Vec::new()
+            }
+        };
+        self.count_quarantine();
+        let segments = self.sort_files(&files);
+        let mut findings = Findings::default();
+        for &(number, bytes) in segments.iter().rev() {
+            self.read_segment(number, bytes, &mut findings);
+        }
+        let resume = findings.resume.take();
+        self.take_state(findings, now);
+        self.count_live();
+        self.count_missing();
+        self.resume_tail(resume);
+        self.health.retry_now();
+        Ok(())
+    }
+
+    fn count_quarantine(&mut self) {
+        let files = self.storage.list(QUARANTINE).unwrap_or_default();
+        self.quarantine_bytes = files.iter().map(|file| on_disk(file.bytes)).sum();
+        self.damage.quarantined_files = files.len() as u64;
+    }
+
+    /// Decides which spool this is; its segments with their lengths, ascending.
+    fn sort_files(&mut self, files: &[Entry]) -> Vec<(u64, u64)> {
+        let named = |entry: &Entry| frame::parse_name(&entry.name);
+        let mut by_spool: BTreeMap<u64, u64> = BTreeMap::new();
+        for (place, temporary) in files.iter().filter_map(named) {
+            *by_spool.entry(place.spool).or_default() += u64::from(!temporary);
+        }
+        let noted = self.noted_id();
+        let most = by_spool.iter().max_by_key(|(_, number)| **number).map(|(&id, _)| id);
+        let noted_here = noted.filter(|id| by_spool.is_empty() || by_spool.contains_key(id));
+        self.id = noted_here.or(most).unwrap_or(self.id);
+        if noted != Some(self.id) {
+            self.note_id();
+        }
+        let mut segments = Vec::new();
+        for entry in files {
+            match frame::parse_name(&entry.name) {
+                Some((Place { spool, segment }, temporary)) if spool == self.id => {
+                    self.next_segment = self.next_segment.max(segment + 1);
+                    if temporary {
+                        // If it stays, the next rewriting removes it.
+                        let _ = self.storage.remove(&entry.name);
+                    } else {
+                        segments.push((segment, entry.bytes));
+                    }
+                }
+                Some(_) => self.damage.foreign_files += 1,
+                None if entry.name == LOCK_NAME => {}
+                None => self.damage.foreign_files += 1,
+            }
+        }
+        segments.sort_unstable();
+        segments
+    }
+
+    /// The identity that the lock file notes. Only a hint for the case that files of several spools are here.
+    fn noted_id(&mut self) -> Option<u64> {
+        let file = self.storage.open(LOCK_NAME, false).ok()?;
+        let mut text = [0; LOCK_BYTES_MAX];
+        let read = self.storage.read_at(&file, 0, &mut text).ok()?;
+        let text = std::str::from_utf8(&text[..read]).ok()?;
+        u64::from_str_radix(text.strip_prefix(LOCK_WORD)?.trim_end(), 16).ok()
+    }
+
+    /// Best effort: without the note the files decide by their number.
+    fn note_id(&mut self) {
+        let Ok(mut file) = self.storage.open(LOCK_NAME, true) else { return };
+        let text = format!("{LOCK_WORD}{:016x}\n", self.id);
+        let written = self
+            .storage
+            .truncate(&mut file, 0)
+            .and_then(|()| self.storage.append(&mut file, 0, text.as_bytes()));
+        if written.is_ok() {
+            let _ = self.storage.sync(&mut file);
+        }
+    }
+
+    /// Reads one segment; newer ones have been read.
+    fn read_segment(&mut self, number: u64, length: u64, findings: &mut Findings) {
+        let place = self.place(number);
+        let name = frame::segment_name(place);
+        let newest = self.segments.is_empty() && findings.newest.is_empty();
+        if length == 0 {
+            // Made just before the power went; nothing in it was ever durable.
+            let _ = self.storage.remove(&name);
+            return;
+        }
+        let Ok(file) = self.storage.open(&name, false) else {
+            self.damage.damaged_segments += 1;
+            self.damage.unreadable_bytes += length;
+            return;
+        };
+        match self.peek_header(&file, place) {
+            SegmentHeader::Newer(_) => {
+                self.damage.newer_files += 1;
+                return;
+            }
+            SegmentHeader::Other => {
+                self.damage.foreign_files += 1;
+                return;
+            }
+            SegmentHeader::Good | SegmentHeader::Bad => {}
+        }
+        if findings.has_checkpoint
+            && let Some(index) = read_index(&mut self.storage, &file, place, length)
+            && index.entries.iter().all(|entry| {
+                findings.lowest.get(&entry.tag).is_none_or(|&lowest| entry.last < lowest)
+            })
+        {
+            let entries = index.entries;
+            let segment = Segment { bytes: length, sealed: true, entries, ..Segment::default() };
+            self.take_segment(number, length, segment, findings);
+            return;
+        }
+        let lowest = &findings.lowest;
+        let found = survey(&mut self.storage, &file, place, length, |head| {
+            lowest.get(&head.tag).is_none_or(|&lowest| head.sequence < lowest)
+        });
+        if found.frames == 0 {
+            self.set_aside_file(&name, length);
+            return;
+        }
+        self.sync_recovered(&name, found.index.is_some());
+        self.damage.torn_bytes += found.torn_bytes();
+        if found.damaged_bytes() > 0 || found.unreadable > 0 {
+            self.damage.damaged_segments += 1;
+            self.note_damage(number, &file, &found);
+        }
+        let whole = found.header == SegmentHeader::Good
+            && found.unreadable == 0
+            && found.holes.iter().all(|hole| hole.end == length && hole.start == found.end);
+        let sealed = found.index.is_some();
+        let room = self.segment_bytes - self.segment_bytes / RESUME_FREE_DIVISOR;
+        if newest && whole && !sealed && found.end < room {
+            findings.resume = Some((number, found.entries.clone()));
+        }
+        let segment = Segment {
+            bytes: found.end,
+            sealed,
+            rewrite: !sealed || !whole,
+            bad_reads: u8::from(found.unreadable > 0),
+            entries: found.entries.clone(),
+            ..Segment::default()
+        };
+        self.take_segment(number, length, segment, findings);
+        if !findings.has_checkpoint {
+            findings.has_checkpoint = found.checkpoint.is_some();
+            findings.newest.push(found);
+        }
+    }
+
+    fn peek_header(&mut self, file: &S::File, place: Place) -> SegmentHeader {
+        let mut header = [0; SEGMENT_HEADER_BYTES];
+        match self.storage.read_at(file, 0, &mut header) {
+            Ok(read) => frame::parse_segment_header(place, &header[..read]),
+            Err(_) => SegmentHeader::Bad,
+        }
+    }
+
+    fn take_segment(
+        &mut self,
+        number: u64,
+        length: u64,
+        segment: Segment,
+        findings: &mut Findings,
+    ) {
+        for entry in &segment.entries {
+            let lowest = findings.lowest.entry(entry.tag).or_insert(entry.first);
+            *lowest = (*lowest).min(entry.first);
+        }
+        self.segments.insert(number, segment);
+        self.set_file_bytes(number, length);
+    }
+
+    /// What a process left in the page cache when it was killed reads like what is durable, so it is made so.
+    fn sync_recovered(&mut self, name: &str, sealed: bool) {
+        if sealed {
+            return;
+        }
+        // On a medium that is read-only there is nothing in the cache.
+        if let Ok(mut file) = self.storage.open(name, true) {
+            let _ = self.storage.sync(&mut file);
+        }
+    }
+
+    /// A file in which nothing is valid goes to quarantine as a whole, if there is room.
+    fn set_aside_file(&mut self, name: &str, length: u64) {
+        self.damage.torn_bytes += length;
+        let target = format!("{QUARANTINE}/{name}");
+        let room = self.quarantine_room() >= on_disk(length);
+        // Making a file there makes the folder; the rename then takes its place.
+        if room
+            && self.storage.create(&target).is_ok()
+            && self.storage.rename(name, &target).is_ok()
+        {
+            self.quarantine_bytes += on_disk(length);
+            self.damage.quarantined_files += 1;
+        } else {
+            self.damage.quarantine_refused += 1;
+        }
+    }
+
+    /// Puts together what the newest segments say.
+    fn take_state(&mut self, findings: Findings, now: BootMs) {
+        let mut gauge: Option<Gauge> = None;
+        let mut last_session = None;
+        for found in findings.newest.into_iter().rev() {
+            gauge = found.gauge.or(gauge);
+            if let Some(checkpoint) = found.checkpoint {
+                let Checkpoint { boot_id, boot_ms, gauge, streams, .. } = checkpoint;
+                last_session = Some((boot_id, boot_ms, gauge.spool_ms));
+                self.streams = streams
+                    .into_iter()
+                    .map(|(tag, definition, marks)| (tag, Stream::new(definition, marks)))
+                    .collect();
+            }
+            for (tag, definition) in found.definitions {
+                let stream = self.streams.entry(tag);
+                let stream = stream.or_insert_with(|| Stream::new(None, Marks::new()));
+                stream.definition = Some(definition);
+            }
+            for (tag, marks) in found.marks {
+                let definition = self.streams.remove(&tag).and_then(|stream| stream.definition);
+                self.streams.insert(tag, Stream::new(definition, marks));
+            }
+        }
+        self.take_unknown_streams();
+        let newest_record =
+            self.segments.values().flat_map(|s| &s.entries).map(|entry| entry.newest_ms).max();
+        let newest_ms = gauge.map_or(0, |gauge| gauge.spool_ms).max(newest_record.unwrap_or(0));
+        self.clock = SpoolClock::resume(newest_ms, last_session, &self.session, now);
+        self.written = gauge.map_or(0, |gauge| gauge.written);
+        let level = gauge.map(|gauge| gauge.allowance);
+        let per_day = self.options.write_bytes_per_day;
+        self.meter = Meter::resume(per_day, level, self.clock.last());
+    }
+
+    /// Streams of which only records are left.
+    fn take_unknown_streams(&mut self) {
+        let entries = self.segments.values().flat_map(|segment| &segment.entries);
+        let mut ranges: BTreeMap<StreamTag, (u64, u64)> = BTreeMap::new();
+        for entry in entries {
+            let range = ranges.entry(entry.tag).or_insert((entry.first, entry.last));
+            *range = (range.0.min(entry.first), range.1.max(entry.last));
+        }
+        for (tag, (first, last)) in ranges {
+            if !self.streams.contains_key(&tag) && self.streams.len() < STREAMS_MAX {
+                let marks = Marks { floor: first, ..Marks::new() };
+                self.streams.insert(tag, Stream::new(None, marks));
+            }
+            if let Some(stream) = self.streams.get_mut(&tag) {
+                stream.marks.next = stream.marks.next.max(last + 1);
+                stream.reported = stream.marks.next - 1;
+                stream.want = stream.marks.floor;
+            }
+        }
+    }
+
+    /// From all records to live ones.
+    fn count_live(&mut self) {
+        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        for number in numbers {
+            let Some(segment) = self.segments.get_mut(&number) else { continue };
+            let streams = &self.streams;
+            segment.entries.retain(|entry| {
+                streams.get(&entry.tag).is_some_and(|stream| entry.last >= stream.marks.floor)
+            });
+            let partly = segment.entries.iter().any(|entry| {
+                streams.get(&entry.tag).is_some_and(|stream| {
+                    let marks = &stream.marks;
+                    entry.first < marks.floor
+                        || marks.exponent(entry.last) != entry.exponent
+                        || marks.gone.range(entry.first..=entry.last).next().is_some()
+                })
+            });
+            if partly {
+                self.count_live_in(number);
+            }
+            let Some(segment) = self.segments.get(&number) else { continue };
+            for entry in &segment.entries {
+                if let Some(stream) = self.streams.get_mut(&entry.tag) {
+                    stream.on_disk.records += u64::from(entry.records);
+                    stream.on_disk.bytes += u64::from(entry.bytes);
+                }
+            }
+        }
+    }
+
+    fn count_live_in(&mut self, number: u64) {
+        let place = self.place(number);
+        let live = self.live(number);
+        let Some(segment) = self.segments.get_mut(&number) else { return };
+        let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
+            segment.entries.clear();
+            return;
+        };
+        let found = survey(&mut self.storage, &file, place, segment.bytes, |head| live.keeps(head));
+        let thinner = |entry: &IndexEntry| {
+            let exponent = self.streams.get(&entry.tag).map_or(0, |s| s.marks.exponent(entry.last));
+            (exponent, exponent != entry.exponent)
+        };
+        segment.rewrite |= segment.entries.iter().any(|entry| thinner(entry).1);
+        segment.entries = found.entries;
+        for entry in &mut segment.entries {
+            entry.exponent = thinner(entry).0;
+        }
+    }
+
+    /// What was given a number and is neither here nor counted is lost.
+    fn count_missing(&mut self) {
+        for (&tag, stream) in &mut self.streams {
+            let missing = stream.marks.missing(stream.on_disk.records);
+            if missing > 0 {
+                stream.marks.counts.add(Fate::Lost, missing, 0);
+                stream.marks_dirty = true;
+                self.events.dropped(tag, Fate::Lost, missing, 0);
+            }
+        }
+    }
+
+    /// Cuts a torn end off the tail and makes it ready to be appended to; otherwise the next commit begins a segment.
+    fn resume_tail(&mut self, resume: Option<(u64, Vec<IndexEntry>)>) {
+        let Some((number, index)) = resume else { return };
+        let Some(segment) = self.segments.get_mut(&number) else { return };
+        let bytes = segment.bytes;
+        let name = frame::segment_name(Place { spool: self.id, segment: number });
+        let Ok(mut file) = self.storage.open(&name, true) else { return };
+        if segment.file_bytes > bytes {
+            let cut =
+                self.storage.truncate(&mut file, bytes).and_then(|()| self.storage.sync(&mut file));
+            if cut.is_err() {
+                return;
+            }
+        }
+        if self.storage.sync_folder("").is_err() {
+            return;
+        }
+        segment.rewrite = false;
+        self.set_file_bytes(number, bytes);
+        self.tail = Some(Tail { number, file, bytes, index, begun: false, fresh: false });
+    }
+}

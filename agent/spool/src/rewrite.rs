@@ -1,0 +1,268 @@
+//! Replacing a segment by what is live in it, and setting aside what was found bad. A rewritten segment is a subset of the old
+//! one under marks that are durable, so it does not matter which of the two a crash leaves.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::body::{Index, IndexEntry, RECORD_HEAD_BYTES, RecordHead};
+use crate::error::DiskError;
+use crate::frame::{self, FRAME_HEADER_BYTES, Kind, SEGMENT_HEADER_BYTES};
+use crate::limits::{
+    QUARANTINE_BUDGET_DIVISOR, QUARANTINE_BYTES_MAX, QUARANTINE_FILE_BYTES_MAX, SCAN_BUFFER_BYTES,
+    WRITE_BUFFER_BYTES, on_disk,
+};
+use crate::marks::Marks;
+use crate::options::{Fate, StreamTag};
+use crate::room::gives_back;
+use crate::scan::Scanner;
+use crate::spool::Spool;
+use crate::state::{Cursor, count_record};
+use crate::storage::Storage;
+use crate::survey::{Hole, Survey, survey};
+use crate::write::Batch;
+
+/// Folder of the copies.
+pub(crate) const QUARANTINE: &str = "quarantine";
+
+/// Which records of a segment are live.
+pub(crate) struct Live {
+    entries: Vec<IndexEntry>,
+    marks: BTreeMap<StreamTag, Marks>,
+}
+
+impl Live {
+    pub(crate) fn keeps(&self, head: &RecordHead) -> bool {
+        let Ok(at) = self.entries.binary_search_by_key(&head.tag, |entry| entry.tag) else {
+            return false;
+        };
+        (self.entries[at].first..=self.entries[at].last).contains(&head.sequence)
+            && self.marks.get(&head.tag).is_some_and(|marks| marks.keeps(head.sequence))
+    }
+}
+
+impl<S: Storage> Spool<S> {
+    /// Rewrites the segment from which most would come back; false when none is worth it.
+    pub(crate) fn rewrite_sparse(&mut self) -> bool {
+        let Some(&newest) = self.segments.keys().next_back() else { return false };
+        let allowance = self.meter.level();
+        let worth = self.segments.range(..newest).filter(|(_, segment)| {
+            segment.bad_reads == 0 && gives_back(segment, 0) && segment.live_bytes() <= allowance
+        });
+        let most = worth.max_by_key(|(_, segment)| segment.dead_bytes());
+        let Some((&number, _)) = most else { return false };
+        self.try_rewrite(number)
+    }
+
+    /// Rewrites one segment that recovery or reading found broken or unsealed.
+    pub(crate) fn rewrite_one_left_over(&mut self) {
+        let Some(&newest) = self.segments.keys().next_back() else { return };
+        let allowance = self.meter.level();
+        let broken = self.segments.range(..newest).find(|(_, segment)| {
+            segment.rewrite && segment.bad_reads == 0 && segment.live_bytes() <= allowance
+        });
+        if let Some((&number, _)) = broken {
+            self.try_rewrite(number);
+        }
+    }
+
+    fn try_rewrite(&mut self, number: u64) -> bool {
+        match self.rewrite(number) {
+            Ok(()) => true,
+            Err(_) => {
+                let temporary = frame::temporary_name(self.place(number));
+                let _ = self.storage.remove(&temporary);
+                // It is still as good as it was. The next opening tries again.
+                if let Some(segment) = self.segments.get_mut(&number) {
+                    segment.rewrite = false;
+                    segment.bad_reads = segment.bad_reads.max(1);
+                }
+                false
+            }
+        }
+    }
+
+    /// Which records of a segment are live.
+    pub(crate) fn live(&self, number: u64) -> Live {
+        let entries = self.segments.get(&number).map_or_else(Vec::new, |s| s.entries.clone());
+        let marks = entries
+            .iter()
+            .filter_map(|entry| Some((entry.tag, self.streams.get(&entry.tag)?.marks.clone())));
+        Live { marks: marks.collect(), entries }
+    }
+
+    fn rewrite(&mut self, number: u64) -> Result<(), DiskError> {
+        let place = self.place(number);
+        let (name, temporary) = (frame::segment_name(place), frame::temporary_name(place));
+        let live = self.live(number);
+        let bytes = self.segments.get(&number).map_or(0, |segment| segment.bytes);
+        let fail = |operation, error| DiskError::new(operation, &name, error);
+        let file = self.storage.open(&name, false).map_err(|error| fail("open", error))?;
+        // One that was left over by a failure.
+        let _ = self.storage.remove(&temporary);
+        let mut copy = self.storage.create(&temporary).map_err(|error| fail("rewrite", error))?;
+        let mut batch = Batch::new(place, 0);
+        batch.segment_header();
+        let mut entries = Vec::new();
+        let mut at = SEGMENT_HEADER_BYTES as u64;
+        loop {
+            let mut scanner =
+                Scanner::new(&mut self.storage, &file, place, bytes, SCAN_BUFFER_BYTES);
+            let some = next_live(&mut scanner, &mut at, &live);
+            if scanner.unreadable() > 0 {
+                // What cannot be read now may be readable later.
+                return Err(fail("read", io::Error::other("unreadable bytes")));
+            }
+            if some.is_empty() {
+                break;
+            }
+            for (head, payload) in some {
+                let size = payload.len() as u32;
+                batch
+                    .record(&mut self.storage, &mut copy, &head.encode(), &payload)
+                    .map_err(|error| fail("rewrite", error))?;
+                count_record(&mut entries, head.tag, head.sequence, size, head.spool_ms);
+            }
+        }
+        for entry in &mut entries {
+            entry.exponent = live.marks.get(&entry.tag).map_or(0, |m| m.exponent(entry.last));
+        }
+        let index = Index { data_bytes: batch.end(), entries };
+        batch.frame(Kind::Index, &index.encode(FRAME_HEADER_BYTES));
+        batch
+            .flush(&mut self.storage, &mut copy)
+            .and_then(|()| self.storage.sync(&mut copy))
+            .map_err(|error| fail("rewrite", error))?;
+        self.storage.rename(&temporary, &name).map_err(|error| fail("replace", error))?;
+        // If this fails a crash brings back the old one, which is as good.
+        let _ = self.storage.sync_folder("");
+        self.written += batch.end();
+        self.meter.spend(batch.end());
+        self.replaced(number, batch.end(), index.entries);
+        Ok(())
+    }
+
+    /// A segment has these contents now.
+    fn replaced(&mut self, number: u64, bytes: u64, entries: Vec<IndexEntry>) {
+        self.set_file_bytes(number, bytes);
+        self.count_lost(number, entries);
+        if let Some(segment) = self.segments.get_mut(&number) {
+            segment.bytes = bytes;
+            segment.sealed = true;
+            segment.rewrite = false;
+        }
+        self.readers.retain(|_, (segment, _)| *segment != number);
+        for stream in self.streams.values_mut() {
+            if stream.cursor.segment == number {
+                stream.cursor = Cursor::start_of(number);
+            }
+        }
+    }
+
+    /// Takes over what was found in a segment; what is less than before is lost.
+    fn count_lost(&mut self, number: u64, found: Vec<IndexEntry>) {
+        let Some(segment) = self.segments.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut segment.entries, found);
+        let after = segment.entries.clone();
+        for old in before {
+            let new = after.iter().find(|new| new.tag == old.tag);
+            let (records, bytes) = new.map_or((0, 0), |new| (new.records, new.bytes));
+            let lost = old.records.saturating_sub(records);
+            let lost_bytes = old.bytes.saturating_sub(bytes);
+            self.dropped(old.tag, Fate::Lost, u64::from(lost), u64::from(lost_bytes));
+        }
+    }
+
+    /// A bad place was met in a segment: reads all of it, counts what is left, keeps a copy of what is bad.
+    pub(crate) fn look_again(&mut self, number: u64) {
+        let place = self.place(number);
+        let live = self.live(number);
+        let Some(segment) = self.segments.get_mut(&number) else { return };
+        segment.rewrite = true;
+        let bytes = segment.bytes;
+        self.damage.damaged_segments += 1;
+        let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
+            self.count_lost(number, Vec::new());
+            return;
+        };
+        let mut found = survey(&mut self.storage, &file, place, bytes, |head| live.keeps(head));
+        // All of it had been durable.
+        found.durable = u64::MAX;
+        for entry in &mut found.entries {
+            entry.exponent = live.marks.get(&entry.tag).map_or(0, |m| m.exponent(entry.last));
+        }
+        self.note_damage(number, &file, &found);
+        self.count_lost(number, found.entries);
+    }
+
+    /// Counts damage and sets copies of it aside.
+    pub(crate) fn note_damage(&mut self, number: u64, file: &S::File, found: &Survey) {
+        self.damage.unreadable_bytes += found.unreadable;
+        self.damage.damaged_bytes += found.damaged_bytes();
+        if found.damaged_bytes() > 0 {
+            self.events.damaged(found.damaged_bytes());
+        }
+        for hole in found.damage() {
+            self.set_aside(number, file, *hole);
+        }
+    }
+
+    /// Bytes that quarantine may still take.
+    pub(crate) fn quarantine_room(&self) -> u64 {
+        let limit = self.options.budget_bytes / QUARANTINE_BUDGET_DIVISOR;
+        limit.min(QUARANTINE_BYTES_MAX).saturating_sub(self.quarantine_bytes)
+    }
+
+    fn set_aside(&mut self, number: u64, file: &S::File, hole: Hole) {
+        let size = hole.bytes().min(QUARANTINE_FILE_BYTES_MAX);
+        let stem = format!("{number:010}-{:016x}-{}", self.id, hole.start);
+        if on_disk(size) > self.quarantine_room() {
+            self.damage.quarantine_refused += 1;
+            return;
+        }
+        match self.copy_hole(&format!("{QUARANTINE}/{stem}.bad"), file, hole.start, size) {
+            Ok(()) => {
+                self.quarantine_bytes += on_disk(size);
+                self.damage.quarantined_files += 1;
+            }
+            // The same damage, seen once more.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(_) => self.damage.quarantine_refused += 1,
+        }
+    }
+
+    fn copy_hole(&mut self, name: &str, file: &S::File, start: u64, size: u64) -> io::Result<()> {
+        let mut bytes = vec![0; size as usize];
+        let read = self.storage.read_at(file, start, &mut bytes)?;
+        let mut copy = self.storage.create(name)?;
+        self.storage.append(&mut copy, 0, &bytes[..read])?;
+        self.storage.sync(&mut copy)
+    }
+}
+
+/// The next live records at or behind `at`, as many as are written at once; `at` is behind them afterwards.
+fn next_live<S: Storage>(
+    scanner: &mut Scanner<'_, S>,
+    at: &mut u64,
+    live: &Live,
+) -> Vec<(RecordHead, Vec<u8>)> {
+    let mut some = Vec::new();
+    let mut bytes = 0;
+    while bytes < WRITE_BUFFER_BYTES
+        && let Some(frame) = scanner.find(*at)
+    {
+        *at = frame.end();
+        if frame.kind != Kind::Record {
+            continue;
+        }
+        let Some(head) = RecordHead::decode(scanner.body(&frame, RECORD_HEAD_BYTES)) else {
+            continue;
+        };
+        if live.keeps(&head)
+            && let Some(payload) = scanner.copy_body(&frame, RECORD_HEAD_BYTES)
+        {
+            bytes += frame.body_bytes;
+            some.push((head, payload));
+        }
+    }
+    some
+}

@@ -1,0 +1,217 @@
+//! What is kept in memory: streams, segments, and records that wait for their sync.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::body::{Definition, IndexEntry};
+use crate::frame::{RECORD_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES};
+use crate::limits::PENDING_OVERHEAD_BYTES;
+use crate::marks::{Count, Marks};
+use crate::options::{StreamPolicy, StreamTag};
+
+/// A record that is not durable yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) sequence: u64,
+    pub(crate) spool_ms: u64,
+    pub(crate) payload: Vec<u8>,
+    /// Somebody wants to know whether it became durable.
+    pub(crate) awaited: bool,
+}
+
+impl Pending {
+    /// What it takes in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.payload.len() + PENDING_OVERHEAD_BYTES
+    }
+
+    /// What it will take in the log.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        (self.payload.len() + RECORD_OVERHEAD_BYTES) as u64
+    }
+}
+
+/// A record that was handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Out {
+    pub(crate) size: u32,
+    pub(crate) epoch: u32,
+}
+
+/// Where the next record of a stream is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cursor {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+impl Cursor {
+    /// The beginning of a segment.
+    pub(crate) const fn start_of(segment: u64) -> Cursor {
+        Cursor { segment, offset: SEGMENT_HEADER_BYTES as u64 }
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// `None` for a stream of which only records were found.
+    pub(crate) definition: Option<Definition>,
+    pub(crate) marks: Marks,
+    /// The log does not know these marks yet.
+    pub(crate) marks_dirty: bool,
+    /// The log does not know this definition yet.
+    pub(crate) definition_dirty: bool,
+    /// Live records in segments.
+    pub(crate) on_disk: Count,
+    /// Ascending in sequence; all behind what is on disk.
+    pub(crate) pending: VecDeque<Pending>,
+    /// Bytes that `pending` will take in the log.
+    pub(crate) pending_log_bytes: u64,
+    /// Handed out and not gone yet.
+    pub(crate) out: BTreeMap<u64, Out>,
+    /// Every live record below this is handed out.
+    pub(crate) want: u64,
+    pub(crate) cursor: Cursor,
+    /// No live record is in a segment before this.
+    pub(crate) oldest_segment: u64,
+    /// What was last said about [`Stream::durable`].
+    pub(crate) reported: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(definition: Option<Definition>, marks: Marks) -> Stream {
+        Stream {
+            definition,
+            marks_dirty: false,
+            definition_dirty: false,
+            on_disk: Count::default(),
+            pending: VecDeque::new(),
+            pending_log_bytes: 0,
+            out: BTreeMap::new(),
+            want: marks.floor,
+            cursor: Cursor::start_of(0),
+            oldest_segment: 0,
+            reported: marks.next - 1,
+            marks,
+        }
+    }
+
+    /// Its policy; that of an ordinary stream while it was not declared.
+    pub(crate) fn policy(&self) -> StreamPolicy {
+        self.definition.as_ref().map_or_else(StreamPolicy::default, |known| known.policy)
+    }
+
+    /// Bytes in the log of what is live or will be written.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.on_disk.bytes
+            + self.on_disk.records * RECORD_OVERHEAD_BYTES as u64
+            + self.pending_log_bytes
+    }
+
+    /// Everything up to this is durable or gone.
+    pub(crate) fn durable(&self) -> u64 {
+        self.pending.front().map_or(self.marks.next, |pending| pending.sequence) - 1
+    }
+
+    /// Live records.
+    pub(crate) fn held(&self) -> u64 {
+        self.on_disk.records + self.pending.len() as u64
+    }
+
+    /// Raises the floor to the oldest record that is not gone.
+    pub(crate) fn settle(&mut self) {
+        let oldest_out = self.out.first_key_value().map_or(u64::MAX, |(&sequence, _)| sequence);
+        self.marks.raise_floor(oldest_out.min(self.want));
+    }
+
+    /// Everything below `floor` is gone.
+    pub(crate) fn drop_below(&mut self, floor: u64) {
+        self.out = self.out.split_off(&floor);
+        self.want = self.want.max(floor);
+        self.marks.raise_floor(floor);
+        self.settle();
+    }
+}
+
+/// One segment.
+#[derive(Debug, Default)]
+pub(crate) struct Segment {
+    /// Bytes that count: all of a sealed segment, the synced ones of the tail.
+    pub(crate) bytes: u64,
+    /// Bytes of the file, with what is behind a failed write.
+    pub(crate) file_bytes: u64,
+    /// Live records, ascending in tag.
+    pub(crate) entries: Vec<IndexEntry>,
+    /// It ends with an index that was synced.
+    pub(crate) sealed: bool,
+    /// It was never sealed, or something in it is bad: it is to be rewritten.
+    pub(crate) rewrite: bool,
+    /// Reads of it that failed.
+    pub(crate) bad_reads: u8,
+}
+
+impl Segment {
+    pub(crate) fn entry(&self, tag: StreamTag) -> Option<&IndexEntry> {
+        self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok().map(|at| &self.entries[at])
+    }
+
+    pub(crate) fn entry_mut(&mut self, tag: StreamTag) -> Option<&mut IndexEntry> {
+        let at = self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok()?;
+        Some(&mut self.entries[at])
+    }
+
+    /// Bytes in the log of what is live.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.entries.iter().map(live_bytes).sum()
+    }
+
+    /// No record in it is live.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.entries.iter().all(|entry| entry.records == 0)
+    }
+
+    /// Bytes that rewriting would give back.
+    pub(crate) fn dead_bytes(&self) -> u64 {
+        self.file_bytes.saturating_sub(self.live_bytes())
+    }
+}
+
+/// Bytes in the log of an entry's records.
+pub(crate) fn live_bytes(entry: &IndexEntry) -> u64 {
+    u64::from(entry.bytes) + u64::from(entry.records) * RECORD_OVERHEAD_BYTES as u64
+}
+
+/// Takes a record into the entries of a segment; its sequence is behind all others of its stream.
+pub(crate) fn count_record(
+    entries: &mut Vec<IndexEntry>,
+    tag: StreamTag,
+    sequence: u64,
+    size: u32,
+    spool_ms: u64,
+) {
+    match entries.binary_search_by_key(&tag, |entry| entry.tag) {
+        Ok(at) => {
+            let entry = &mut entries[at];
+            if entry.records == 0 {
+                (entry.first, entry.oldest_ms) = (sequence, spool_ms);
+            }
+            entry.records += 1;
+            entry.bytes = entry.bytes.saturating_add(size);
+            entry.last = sequence;
+            entry.newest_ms = entry.newest_ms.max(spool_ms);
+        }
+        Err(at) => entries.insert(
+            at,
+            IndexEntry {
+                tag,
+                records: 1,
+                bytes: size,
+                exponent: 0,
+                first: sequence,
+                last: sequence,
+                oldest_ms: spool_ms,
+                newest_ms: spool_ms,
+            },
+        ),
+    }
+}
