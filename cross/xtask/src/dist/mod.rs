@@ -119,12 +119,11 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Facts of the programs of one target, their files, and the checks that held.
+type Made = (Vec<Program>, Vec<Built>, Vec<String>);
+
 /// Builds for one target and makes every check that there is for it.
-fn checked(
-    build: &Build<'_>,
-    host: &emulated::Host,
-    work: &Path,
-) -> Result<(Vec<Program>, Vec<Built>, Vec<String>), String> {
+fn checked(build: &Build<'_>, host: &emulated::Host, work: &Path) -> Result<Made, String> {
     let target = build.target;
     let built = build.programs()?;
     let mut checks = Vec::new();
