@@ -20,8 +20,9 @@ Commands:
              dependencies and licences, and run every test
   footprint  measure size, memory, processor time and bytes on the wire, beside collectd
              and node_exporter; [--seconds N] (default 600) [--binary PATH]
-  bom        write bill of materials, licence texts, changelog section, sums and signature of a
-             target without building it; --target TRIPLE --out FOLDER [--zig-venv FOLDER]
+  dist       build static programs for vehicles, check them in every way there is, and put them
+             into a folder ready to publish; [--target NAME]... (default all of
+             cross/targets.toml) [--out FOLDER] (default dist) [--std auto|own|source]
              [--sign KEYFILE --verify PUBKEY]
   costs      list what each crate costs in a program before stripping; --binary PATH [--json]
   guest      boot an emulated 32-bit ARM machine and run binaries for it on dates past 2038;
@@ -35,7 +36,6 @@ fn main() -> ExitCode {
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
         Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),
         Some("costs") => dist::costs::run(&arguments.collect::<Vec<_>>()),
-        Some("bom") => dist::bom::make(&arguments.collect::<Vec<_>>()),
         Some("dist") => dist::run(&arguments.collect::<Vec<_>>()),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -145,10 +145,7 @@ impl<'a> Build<'a> {
             command.env(runner, self.target.runner().join(" "));
         }
         if self.std == Std::Source {
-            // Standard library features are for backtraces and unwinding; a release has neither.
-            command
-                .args(["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
-                .env("RUSTC_BOOTSTRAP", "1");
+            command.args(BUILD_STD).env("RUSTC_BOOTSTRAP", "1");
         }
         Ok(command)
     }
@@ -199,6 +196,9 @@ impl<'a> Build<'a> {
         let folders = ["-Clinker=", "--remap-path-prefix="];
         let mut flags = self.rust_flags()?;
         flags.retain(|flag| !folders.iter().any(|folder| flag.starts_with(folder)));
+        if self.std == Std::Source {
+            flags.extend(BUILD_STD.iter().map(|flag| (*flag).to_owned()));
+        }
         Ok(flags)
     }
 
@@ -380,6 +380,9 @@ impl<'a> Build<'a> {
 
 /// Panics end a program; tables to unwind with would be dead weight.
 const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
+
+/// What makes cargo build std along, without what is only for backtraces and unwinding: a release has neither.
+const BUILD_STD: &[&str] = &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
 
 /// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers.
 const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1";

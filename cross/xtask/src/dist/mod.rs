@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use build::{Build, Built, Source};
+use build::{Build, Source};
 use publish::Signing;
 use release::{Checked, Program, Release};
 use targets::Targets;
@@ -96,11 +96,10 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         println!("==> {}: std {std_from}", target.name);
         let build =
             Build::new(&target, &toolchain, std, &source, &work, &root, &work.join("build"))?;
-        let (programs, built, checks) =
-            checked(&build, &host, &work).map_err(|e| format!("{}: {e}", target.name))?;
+        let checked =
+            checked(&build, std_from, &host, &work).map_err(|e| format!("{}: {e}", target.name))?;
         times.push((target.name.clone(), started.elapsed().as_secs()));
-        let flags = build.recorded_flags()?;
-        all.push(Checked { std, std_from, flags, programs, checks, built, target });
+        all.push(checked);
     }
     let release = Release {
         root: &root,
@@ -119,11 +118,13 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Facts of the programs of one target, their files, and the checks that held.
-type Made = (Vec<Program>, Vec<Built>, Vec<String>);
-
 /// Builds for one target and makes every check that there is for it.
-fn checked(build: &Build<'_>, host: &emulated::Host, work: &Path) -> Result<Made, String> {
+fn checked(
+    build: &Build<'_>,
+    std_from: String,
+    host: &emulated::Host,
+    work: &Path,
+) -> Result<Checked, String> {
     let target = build.target;
     let built = build.programs()?;
     let mut checks = Vec::new();
@@ -150,12 +151,19 @@ fn checked(build: &Build<'_>, host: &emulated::Host, work: &Path) -> Result<Made
             if facts.pie { "" } else { "not " },
             facts.build_id
         ));
+        let costs = costs::report(&one.whole)?;
+        if costs.stripped_bytes != facts.bytes {
+            return Err(format!(
+                "{}: it has {} bytes, and its parts add up to {}",
+                one.program, facts.bytes, costs.stripped_bytes
+            ));
+        }
         programs.push(Program {
             name: one.program,
             bytes: facts.bytes,
             sha256: publish::sha256(&data)?,
             build_id: facts.build_id,
-            costs: costs::report(&one.whole)?,
+            costs,
         });
     }
     let [outrider, bridge] = &built[..] else {
@@ -179,7 +187,9 @@ fn checked(build: &Build<'_>, host: &emulated::Host, work: &Path) -> Result<Made
             held.len()
         ));
     }
-    Ok((programs, built, checks))
+    let flags = build.recorded_flags()?;
+    let (target, std) = (target.clone(), build.std);
+    Ok(Checked { target, std, std_from, flags, programs, checks, built })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::bom::{PROGRAMS, Papers};
 use super::build::{Built, Source};
 use super::costs::Costs;
-use super::linked::{self, Graph, Input, Runtime, Zig};
+use super::linked::{self, Graph, Input, Origin, Runtime, Zig};
 use super::publish::{self, Packed, Signing};
 use super::sbom::Tool;
 use super::targets::{Pins, Target};
@@ -137,6 +137,12 @@ impl Release<'_> {
             zig: &zig,
             runtime,
         })?;
+        println!(
+            "{triple}: {} crates, {} parts of Rust's library and {} of the C toolchain are linked in",
+            inventory.count(Origin::Registry),
+            inventory.count(Origin::Rust),
+            inventory.count(Origin::Runtime)
+        );
         let rustc = self.toolchain.rustc.trim_start_matches("rustc ").to_owned();
         let tools = [
             Tool { name: "rustc".to_owned(), version: rustc },
