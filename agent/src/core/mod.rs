@@ -11,6 +11,7 @@ pub mod graph;
 pub mod health;
 pub mod links;
 pub mod outbox;
+pub mod pacing;
 pub mod presence;
 pub mod record;
 pub mod sample;
