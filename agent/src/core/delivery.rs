@@ -20,9 +20,14 @@ use crate::core::time::Mono;
 /// Most records in a window: bounds the window's own memory (about 100 bytes a record) when records are tiny.
 pub const RECORDS_MAX: usize = 4096;
 
-/// Number of a record, ascending in order of arrival, never used twice by one window.
+/// Number of a record, ascending in order of arrival from 1, never used twice by one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId(pub u64);
+
+impl RecordId {
+    /// Stands for what was never sent, in an acknowledgement that names nothing we know.
+    pub const UNKNOWN: RecordId = RecordId(0);
+}
 
 /// What a record is worth, most important first. More important records leave first and stay longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,6 +150,8 @@ pub struct Window {
     limits: Limits,
     /// Fewer in flight while the broker asks for it.
     in_flight_max: usize,
+    /// Messages in flight that are not of this window and count against the same bound.
+    elsewhere: usize,
     connected: bool,
     issued: u64,
     waiting: BTreeMap<(Class, RecordId), Entry>,
@@ -152,6 +159,7 @@ pub struct Window {
     in_flight_bytes: usize,
     bytes_by_class: BTreeMap<Class, usize>,
     acknowledged: u64,
+    stray: u64,
     dropped: BTreeMap<(Class, DropCause), u64>,
 }
 
@@ -162,6 +170,7 @@ impl Window {
         Window {
             limits,
             in_flight_max: limits.in_flight.max(1),
+            elsewhere: 0,
             connected: false,
             issued: 0,
             waiting: BTreeMap::new(),
@@ -169,6 +178,7 @@ impl Window {
             in_flight_bytes: 0,
             bytes_by_class: BTreeMap::new(),
             acknowledged: 0,
+            stray: 0,
             dropped: BTreeMap::new(),
         }
     }
@@ -211,10 +221,25 @@ impl Window {
         self.return_in_flight();
     }
 
+    /// So many messages of the same connection are in flight that this window knows nothing of: the broker counts them
+    /// together.
+    pub fn beside(&mut self, messages: usize) {
+        self.elsewhere = messages;
+    }
+
+    /// How many messages may still be sent without acknowledgement, by whomever.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        if !self.connected {
+            return 0;
+        }
+        self.in_flight_max.saturating_sub(self.in_flight.len() + self.elsewhere)
+    }
+
     /// The next record to send, which is in flight from now on; `None` when nothing may or need be sent. Most important
     /// class first, oldest first within a class.
     pub fn next_to_send(&mut self) -> Option<RecordId> {
-        if !self.connected || self.in_flight.len() >= self.in_flight_max {
+        if self.free() == 0 {
             return None;
         }
         let (&(class, id), &entry) = self.waiting.first_key_value()?;
@@ -228,10 +253,11 @@ impl Window {
     }
 
     /// The broker acknowledged `id`. False when that record is not in flight, as after a lost connection: such an
-    /// acknowledgement frees nothing.
+    /// acknowledgement frees nothing and is counted as stray.
     pub fn acknowledged(&mut self, id: RecordId) -> bool {
         let known = self.land(id).is_some();
         self.acknowledged += u64::from(known);
+        self.stray += u64::from(!known);
         known
     }
 
@@ -281,6 +307,12 @@ impl Window {
     #[must_use]
     pub fn acknowledged_total(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// Acknowledgements of what was not in flight.
+    #[must_use]
+    pub fn stray_total(&self) -> u64 {
+        self.stray
     }
 
     /// Records dropped since start, by class and cause; only what occurred.

@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod catalog;
+pub mod courier;
 pub mod delivery;
 pub mod exposition;
 pub mod gauges;

@@ -80,6 +80,11 @@ impl Outbox {
         self.window.connection_lost();
     }
 
+    /// Messages in flight beside these; see [`Window::beside`].
+    pub fn beside(&mut self, messages: usize) {
+        self.window.beside(messages);
+    }
+
     /// The next record to hand to the connection, in flight from now on.
     pub fn next_to_send(&mut self) -> Option<(RecordId, Record)> {
         let id = self.window.next_to_send()?;

@@ -291,7 +291,7 @@ impl<'a> Shell<'a> {
 
     fn mqtt(&mut self, event: mqtt::Event) {
         let input = match event {
-            mqtt::Event::Connected { link, protocol, in_flight_max } => {
+            mqtt::Event::Connected { link, protocol, in_flight_max, .. } => {
                 if let Some(broker) = &mut self.broker {
                     broker.link = Some(link);
                 }

@@ -105,7 +105,7 @@ impl Vehicle {
             })
             .expect("the task runs as long as the client lives");
         match event {
-            Event::Connected { link, protocol, in_flight_max } => {
+            Event::Connected { link, protocol, in_flight_max, .. } => {
                 self.link = Some(link);
                 self.protocols.push(protocol);
                 self.in_flight_max = in_flight_max;

@@ -48,6 +48,8 @@ fn only_the_acknowledgement_of_its_own_id_frees_a_record() {
     assert!(window.acknowledged(second));
     assert_eq!((window.records(), window.bytes()), (1, 10));
     assert!(!window.acknowledged(second), "the second acknowledgement frees nothing");
+    assert!(!window.acknowledged(RecordId::UNKNOWN));
+    assert_eq!(window.stray_total(), 2);
     assert!(window.acknowledged(first));
     assert_eq!(window.acknowledged_total(), 2);
 }
@@ -75,6 +77,22 @@ fn the_brokers_receive_maximum_bounds_the_flight() {
     window.connection_lost();
     window.connected(u16::MAX);
     assert_eq!(drain(&mut window).len(), LIMITS.in_flight);
+}
+
+#[test]
+fn what_others_have_in_flight_counts_against_the_same_bound() {
+    let mut window = window();
+    for _ in 0..6 {
+        admit(&mut window, Class::Telemetry, 10);
+    }
+    assert_eq!(window.free(), 0);
+    window.connected(u16::MAX);
+    window.beside(3);
+    assert_eq!((window.free(), drain(&mut window).len()), (1, 1));
+    window.beside(0);
+    assert_eq!(drain(&mut window).len(), 3);
+    window.beside(4);
+    assert_eq!(window.free(), 0);
 }
 
 #[test]

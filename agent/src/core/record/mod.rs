@@ -61,6 +61,7 @@ use ::bytes::Bytes;
 
 pub use self::decode::{RecordError, decode};
 pub use self::encode::{Encoder, FRAMING_BYTES_MAX};
+pub(crate) use self::ranges::Ranges;
 use crate::core::telemetry::{BootId, Wall};
 
 /// First byte of every message. A form that an older decoder would misread gets another one.

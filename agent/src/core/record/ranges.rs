@@ -7,36 +7,36 @@ use super::bytes::{Reader, put_varint};
 
 /// Numbers. Ranges in it are never empty, never touch and never overlap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ranges {
+pub(crate) struct Ranges {
     /// Last of each range, by its first.
     ranges: BTreeMap<u64, u64>,
 }
 
 impl Ranges {
     /// Ranges in it.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    pub(super) fn has(&self, number: u64) -> bool {
+    pub(crate) fn has(&self, number: u64) -> bool {
         self.ranges.range(..=number).next_back().is_some_and(|(_, last)| *last >= number)
     }
 
-    pub(super) fn first(&self) -> Option<u64> {
+    pub(crate) fn first(&self) -> Option<u64> {
         self.ranges.first_key_value().map(|(first, _)| *first)
     }
 
-    pub(super) fn last(&self) -> Option<u64> {
+    pub(crate) fn last(&self) -> Option<u64> {
         self.ranges.last_key_value().map(|(_, last)| *last)
     }
 
     /// Numbers in it, saturating.
-    pub(super) fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total_within(0..=u64::MAX)
     }
 
     /// Numbers in it that lie within `bounds`, saturating.
-    pub(super) fn total_within(&self, bounds: RangeInclusive<u64>) -> u64 {
+    pub(crate) fn total_within(&self, bounds: RangeInclusive<u64>) -> u64 {
         let (from, to) = bounds.into_inner();
         self.ranges
             .range(..=to)
@@ -48,7 +48,7 @@ impl Ranges {
     }
 
     /// Adds numbers, of which there is at least one, and joins what touches. Gives how many were not there.
-    pub(super) fn add(&mut self, numbers: RangeInclusive<u64>) -> u64 {
+    pub(crate) fn add(&mut self, numbers: RangeInclusive<u64>) -> u64 {
         let (mut first, mut last) = numbers.into_inner();
         let added = length(first, last).saturating_sub(self.total_within(first..=last));
         let touching: Vec<(u64, u64)> = self
@@ -67,7 +67,7 @@ impl Ranges {
     }
 
     /// Takes one number out. False when it was not there.
-    pub(super) fn remove(&mut self, number: u64) -> bool {
+    pub(crate) fn remove(&mut self, number: u64) -> bool {
         let found = self.ranges.range(..=number).next_back().map(|(first, last)| (*first, *last));
         let Some((first, last)) = found.filter(|(_, last)| *last >= number) else { return false };
         self.ranges.remove(&first);
@@ -81,7 +81,7 @@ impl Ranges {
     }
 
     /// Takes out everything below `bound`.
-    pub(super) fn remove_below(&mut self, bound: u64) {
+    pub(crate) fn remove_below(&mut self, bound: u64) {
         while let Some((first, last)) = self.ranges.first_key_value().map(|(f, l)| (*f, *l)) {
             if first >= bound {
                 return;
@@ -95,7 +95,7 @@ impl Ranges {
     }
 
     /// Takes out the lowest range that does not hold `spared`. False when there is none.
-    pub(super) fn forget_lowest_but(&mut self, spared: Option<u64>) -> bool {
+    pub(crate) fn forget_lowest_but(&mut self, spared: Option<u64>) -> bool {
         let holds =
             |first: u64, last: u64| spared.is_some_and(|number| (first..=last).contains(&number));
         let lowest = self.ranges.iter().find(|(first, last)| !holds(**first, **last));
@@ -104,7 +104,7 @@ impl Ranges {
     }
 
     /// What of `bounds` is not in it, in ascending order.
-    pub(super) fn holes(&self, bounds: RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
+    pub(crate) fn holes(&self, bounds: RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
         let (from, to) = bounds.into_inner();
         let mut holes = Vec::new();
         let mut next = Some(from);

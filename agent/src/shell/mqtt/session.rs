@@ -16,11 +16,12 @@ use super::greeting::Accepted;
 use super::reach::{Stream, seconds};
 use super::wire::{self, Incoming, Protocol, Terms, Unwritable};
 use super::{
-    Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MIN, Link, Message, Notice, Settings,
-    asked_to_stop,
+    ACKNOWLEDGE_MIN, Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MIN, Link, Message,
+    Notice, Settings, asked_to_stop,
 };
 use crate::core::delivery::{DropCause, RecordId};
 use crate::core::outbox::Record;
+use crate::core::pacing::RoundTrip;
 use crate::core::presence::OfflineCause;
 use crate::shell::tls;
 
@@ -110,6 +111,8 @@ pub struct Session {
     last_packet: u16,
     received_at: Instant,
     acknowledged_at: Instant,
+    /// Times from publication to acknowledgement.
+    trips: RoundTrip,
     pinged: bool,
     /// The broker has sent something after its first answer.
     spoken_to: bool,
@@ -151,6 +154,7 @@ impl Session {
             last_packet: 0,
             received_at: now,
             acknowledged_at: now,
+            trips: RoundTrip::new(),
             pinged: false,
             spoken_to: false,
         }
@@ -209,6 +213,7 @@ impl Session {
                     link: Link { commands },
                     protocol: self.protocol,
                     in_flight_max: u16::try_from(self.in_flight_max).unwrap_or(u16::MAX),
+                    packet_bytes_max: self.terms.packet_bytes_max,
                 };
                 events.send(event).await.map_err(|_| End::Stopped)?;
             }
@@ -290,9 +295,11 @@ impl Session {
                 let position = self.pending.iter().position(|pending| pending.packet == packet);
                 let Some(pending) = position.and_then(|position| self.pending.remove(position))
                 else {
-                    return Ok(());
+                    let stray = Event::Acknowledged(RecordId::UNKNOWN);
+                    return events.send(stray).await.map_err(|_| End::Stopped);
                 };
                 self.acknowledged_at = self.received_at;
+                self.trips.measure(self.received_at.saturating_duration_since(pending.sent_at));
                 let Some(id) = pending.id else { return Ok(()) };
                 let event = match refusal {
                     None => Event::Acknowledged(id),
@@ -373,7 +380,12 @@ impl Session {
     fn acknowledgement_deadline(&self) -> Option<Instant> {
         let oldest = self.pending.front()?;
         let waiting_since = oldest.sent_at.max(self.acknowledged_at).max(self.output.unblocked_at);
-        Some(waiting_since + self.settings.timing.acknowledge)
+        Some(waiting_since + self.acknowledgement_limit())
+    }
+
+    /// How long the broker may acknowledge nothing.
+    fn acknowledgement_limit(&self) -> Duration {
+        self.trips.timeout(ACKNOWLEDGE_MIN, self.settings.timing.acknowledge)
     }
 
     fn check_time(&mut self) -> Result<(), End> {
@@ -389,7 +401,7 @@ impl Session {
             return Err(End::Failed(format!(
                 "{} answers pings but has not acknowledged anything for {}: it is overloaded or its storage is full",
                 self.settings.broker(),
-                seconds(self.settings.timing.acknowledge)
+                seconds(self.acknowledgement_limit())
             )));
         }
         if self.ping_due().is_some_and(|due| now >= due) {
