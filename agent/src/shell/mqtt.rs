@@ -168,7 +168,7 @@ pub struct Timing {
     /// For the TLS handshake, and again for the broker's first answer.
     pub answer: Duration,
     /// For the oldest record in flight, while others are not acknowledged either: the longest. Usually it is the measured
-    /// time and four deviations, and no less than [`ACKNOWLEDGE_MIN`].
+    /// time and four deviations, and no less than a minute.
     pub acknowledge: Duration,
     /// Between attempts.
     pub backoff: backoff::Policy,
