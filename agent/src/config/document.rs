@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::key::{Field, Key, Preset, Section, TakesEffect};
-use super::keys::SECTIONS;
+use super::key::{Key, KeyText, Preset, TakesEffect};
+use super::keys::{LISTS, SECTIONS};
 
 /// Columns of the default file, so that it can be read and edited on a serial console.
 const COLUMNS: usize = 80;
@@ -19,21 +19,21 @@ pub fn default_file() -> String {
         text.push('\n');
         comment(&mut text, section.doc);
         let _ = writeln!(text, "[{}]", section.name);
-        let (tables, plain): (Vec<&Key>, Vec<&Key>) =
-            section.keys.iter().partition(|key| key.field.is_table());
-        for key in plain {
+        let (tables, plain): (Vec<KeyText>, Vec<KeyText>) =
+            section.keys.iter().map(Key::text).partition(|key| key.is_table);
+        for key in &plain {
             text.push('\n');
             describe(&mut text, key);
             match key.preset {
                 Preset::Is(literal) => {
                     let _ = writeln!(text, "{} = {literal}", key.name);
                 }
-                Preset::Unset(_) | Preset::Found(_) => {
+                Preset::Unset(_) | Preset::Found(_) | Preset::Required => {
                     let _ = writeln!(text, "#{} = {}", key.name, key.example);
                 }
             }
         }
-        for key in tables {
+        for key in &tables {
             text.push('\n');
             describe(&mut text, key);
             let _ = writeln!(text, "[{}.{}]", section.name, key.name);
@@ -42,20 +42,31 @@ pub fn default_file() -> String {
             }
         }
     }
+    for list in LISTS {
+        text.push('\n');
+        comment(&mut text, list.doc());
+        let _ = writeln!(text, "#[[{}]]", list.name());
+        for key in list.keys() {
+            text.push('\n');
+            describe(&mut text, &key);
+            let _ = writeln!(text, "#{} = {}", key.name, key.example);
+        }
+    }
     text
 }
 
-fn describe(text: &mut String, key: &Key) {
+fn describe(text: &mut String, key: &KeyText) {
     comment(text, &key.doc.replace('`', ""));
-    if let Field::Word(_, words) = &key.field {
-        for (word, meaning) in *words {
+    if let Some(words) = key.words {
+        for (word, meaning) in words {
             comment(text, &format!("  \"{word}\": {meaning}"));
         }
     } else {
-        comment(text, &format!("({})", key.field.describe().replace('`', "")));
+        comment(text, &format!("({})", key.value.replace('`', "")));
     }
     match key.preset {
         Preset::Is(_) => {}
+        Preset::Required => comment(text, "Has to be given."),
         Preset::Unset(meaning) => comment(text, &format!("Not set: {}.", meaning.replace('`', ""))),
         Preset::Found(how) => comment(text, &format!("Default: {}.", how.replace('`', ""))),
     }
@@ -98,39 +109,48 @@ pub fn reference_page() -> String {
          start, and a reload says which of them were changed.\n",
     );
     for section in SECTIONS {
-        let _ = write!(page, "\n## `[{}]`\n\n{}\n\n", section.name, section.doc);
-        page.push_str("| Key | Default | Takes effect |\n| --- | --- | --- |\n");
-        for key in section.keys {
-            let _ = writeln!(
-                page,
-                "| [`{0}`](#{1}) | {2} | {3} |",
-                key.name,
-                anchor(section, key),
-                preset(key),
-                takes_effect(key)
-            );
-        }
-        for key in section.keys {
-            let _ = write!(page, "\n### `{}.{}`\n\n{}\n\n", section.name, key.name, key.doc);
-            details(&mut page, section, key);
-        }
+        let keys: Vec<KeyText> = section.keys.iter().map(Key::text).collect();
+        chapter(&mut page, section.name, ["[", "]"], section.doc, &keys);
+    }
+    for list in LISTS {
+        chapter(&mut page, list.name(), ["[[", "]]"], list.doc(), &list.keys());
     }
     page
 }
 
-fn details(page: &mut String, section: &Section, key: &Key) {
-    if let Field::Word(_, words) = &key.field {
+fn chapter(page: &mut String, name: &str, brackets: [&str; 2], doc: &str, keys: &[KeyText]) {
+    let [open, close] = brackets;
+    let _ = write!(page, "\n## `{open}{name}{close}`\n\n{doc}\n\n");
+    page.push_str("| Key | Default | Takes effect |\n| --- | --- | --- |\n");
+    for key in keys {
+        let _ = writeln!(
+            page,
+            "| [`{0}`](#{1}) | {2} | {3} |",
+            key.name,
+            anchor(name, key),
+            preset(key),
+            takes_effect(key)
+        );
+    }
+    for key in keys {
+        let _ = write!(page, "\n### `{}.{}`\n\n{}\n\n", name, key.name, key.doc);
+        details(page, name, key);
+    }
+}
+
+fn details(page: &mut String, section: &str, key: &KeyText) {
+    if let Some(words) = key.words {
         page.push_str("- Value: one of\n");
-        for (word, meaning) in *words {
+        for (word, meaning) in words {
             let _ = writeln!(page, "  - `\"{word}\"`: {meaning}");
         }
     } else {
-        let _ = writeln!(page, "- Value: {}", key.field.describe());
+        let _ = writeln!(page, "- Value: {}", key.value);
     }
     let _ = writeln!(page, "- Default: {}", preset(key));
     let _ = writeln!(page, "- Takes effect: {}", takes_effect(key));
-    if key.field.is_table() {
-        let _ = write!(page, "- Example:\n\n  ```toml\n  [{}.{}]\n", section.name, key.name);
+    if key.is_table {
+        let _ = write!(page, "- Example:\n\n  ```toml\n  [{}.{}]\n", section, key.name);
         for entry in table_entries(key.example) {
             let _ = writeln!(page, "  {entry}");
         }
@@ -140,15 +160,16 @@ fn details(page: &mut String, section: &Section, key: &Key) {
     }
 }
 
-fn preset(key: &Key) -> String {
+fn preset(key: &KeyText) -> String {
     match key.preset {
         Preset::Is(literal) => format!("`{literal}`"),
         Preset::Unset(meaning) => format!("not set: {meaning}"),
-        Preset::Found(how) => how.to_owned(),
+        Preset::Found(how) => (*how).to_owned(),
+        Preset::Required => "has to be given".to_owned(),
     }
 }
 
-fn takes_effect(key: &Key) -> &'static str {
+fn takes_effect(key: &KeyText) -> &'static str {
     match key.takes_effect {
         TakesEffect::OnReload => "reload",
         TakesEffect::OnRestart => "restart",
@@ -156,6 +177,6 @@ fn takes_effect(key: &Key) -> &'static str {
 }
 
 /// The anchor that Markdown renderers make of a key's heading.
-fn anchor(section: &Section, key: &Key) -> String {
-    format!("{}{}", section.name, key.name)
+fn anchor(section: &str, key: &KeyText) -> String {
+    format!("{}{}", section.replace('.', ""), key.name)
 }

@@ -26,9 +26,9 @@ pub struct Section {
     pub keys: &'static [Key],
 }
 
-/// A key.
+/// A key of a section, or of a table that may be written several times.
 #[derive(Debug)]
-pub struct Key {
+pub struct Key<C: 'static = Config> {
     /// Name in its section.
     pub name: &'static str,
     /// What it sets, in sentences.
@@ -37,8 +37,29 @@ pub struct Key {
     pub preset: Preset,
     /// A value somebody might write, as TOML.
     pub example: &'static str,
-    /// Type, limits and place in [`Config`].
-    pub field: Field,
+    /// Type, limits and place in [`Config`] or in the table's struct.
+    pub field: Field<C>,
+    /// When a changed value takes effect.
+    pub takes_effect: TakesEffect,
+}
+
+/// What is said of a key, without its type.
+#[derive(Clone, Debug)]
+pub struct KeyText {
+    /// Name in its section or table.
+    pub name: &'static str,
+    /// What it sets, in sentences.
+    pub doc: &'static str,
+    /// What holds when it is not given.
+    pub preset: &'static Preset,
+    /// A value somebody might write, as TOML.
+    pub example: &'static str,
+    /// The words it takes, if it takes only a few.
+    pub words: Option<&'static [Word]>,
+    /// Type and limits.
+    pub value: String,
+    /// The value is a table of its own, written under its own heading.
+    pub is_table: bool,
     /// When a changed value takes effect.
     pub takes_effect: TakesEffect,
 }
@@ -52,6 +73,26 @@ pub enum Preset {
     Unset(&'static str),
     /// Found out on the machine; the text says how.
     Found(&'static str),
+    /// It has to be given; only in tables that may be written several times.
+    Required,
+}
+
+impl<C> Key<C> {
+    /// What is said of it.
+    #[must_use]
+    pub fn text(&'static self) -> KeyText {
+        let words = if let Field::Word(_, words) = &self.field { Some(*words) } else { None };
+        KeyText {
+            name: self.name,
+            doc: self.doc,
+            preset: &self.preset,
+            example: self.example,
+            words,
+            value: self.field.describe(),
+            is_table: matches!(self.field, Field::Addresses(_) | Field::Patterns(..)),
+            takes_effect: self.takes_effect,
+        }
+    }
 }
 
 /// When a changed value takes effect.
@@ -63,15 +104,15 @@ pub enum TakesEffect {
     OnRestart,
 }
 
-/// A place in [`Config`].
-pub struct Place<T: 'static> {
+/// A place in [`Config`], or in the struct of a table.
+pub struct Place<T: 'static, C: 'static = Config> {
     /// Reads it.
-    pub get: fn(&Config) -> T,
+    pub get: fn(&C) -> T,
     /// Writes it.
-    pub set: fn(&mut Config, T),
+    pub set: fn(&mut C, T),
 }
 
-impl<T> std::fmt::Debug for Place<T> {
+impl<T, C> std::fmt::Debug for Place<T, C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Place")
     }
@@ -85,39 +126,43 @@ pub type Names = fn() -> Vec<&'static str>;
 
 /// Type, limits and place of a value.
 #[derive(Debug)]
-pub enum Field {
+pub enum Field<C: 'static = Config> {
     /// `true` or `false`.
-    Bool(Place<bool>),
+    Bool(Place<bool, C>),
     /// A whole number with its unit, between two limits.
-    Integer(Place<u64>, [u64; 2], &'static str),
+    Integer(Place<u64, C>, [u64; 2], &'static str),
     /// A number between two limits.
-    Number(Place<f64>, [f64; 2], &'static str),
+    Number(Place<f64, C>, [f64; 2], &'static str),
     /// A number of bytes between two limits.
-    Size(Place<u64>, [u64; 2]),
+    Size(Place<u64, C>, [u64; 2]),
+    /// A number of bytes between two limits that may be absent.
+    OptionalSize(Place<Option<u64>, C>, [u64; 2]),
     /// A duration between two limits.
-    Duration(Place<Duration>, [Duration; 2]),
+    Duration(Place<Duration, C>, [Duration; 2]),
+    /// A duration between two limits that may be absent.
+    OptionalDuration(Place<Option<Duration>, C>, [Duration; 2]),
     /// One of a few words.
-    Word(Place<&'static str>, &'static [Word]),
+    Word(Place<&'static str, C>, &'static [Word]),
     /// A text that the function accepts.
-    Text(Place<String>, fn(&str) -> Result<(), String>),
+    Text(Place<String, C>, fn(&str) -> Result<(), String>),
     /// A text that may be absent.
-    OptionalText(Place<Option<String>>, fn(&str) -> Result<(), String>),
+    OptionalText(Place<Option<String>, C>, fn(&str) -> Result<(), String>),
     /// An absolute path.
-    Path(Place<PathBuf>),
+    Path(Place<PathBuf, C>),
     /// An absolute path that may be absent.
-    OptionalPath(Place<Option<PathBuf>>),
+    OptionalPath(Place<Option<PathBuf>, C>),
     /// An absolute path, or `off`.
-    PathOrOff(Place<Option<PathBuf>>),
+    PathOrOff(Place<Option<PathBuf>, C>),
     /// Address and port, or absent.
-    OptionalAddress(Place<Option<SocketAddr>>),
+    OptionalAddress(Place<Option<SocketAddr>, C>),
     /// Address and port, or `off`.
-    AddressOrOff(Place<Option<SocketAddr>>),
+    AddressOrOff(Place<Option<SocketAddr>, C>),
     /// A set of known words.
-    WordSet(Place<BTreeSet<String>>, Names),
+    WordSet(Place<BTreeSet<String>, C>, Names),
     /// Lists of addresses by vehicle.
-    Addresses(Place<BTreeMap<String, Vec<IpAddr>>>),
+    Addresses(Place<BTreeMap<String, Vec<IpAddr>>, C>),
     /// Lists of glob patterns by one of the known words.
-    Patterns(Place<BTreeMap<String, Vec<String>>>, Names),
+    Patterns(Place<BTreeMap<String, Vec<String>>, C>, Names),
 }
 
 /// The word that switches an optional thing off.
@@ -126,11 +171,11 @@ pub(crate) const OFF: &str = "off";
 /// Entries a list or table may have; more is a generated file gone wrong.
 const ENTRIES_MAX: usize = 1_000;
 
-impl Field {
+impl<C> Field<C> {
     /// Puts the written value into its place.
     pub(crate) fn put(
         &self,
-        config: &mut Config,
+        config: &mut C,
         written: &Spanned<DeValue<'_>>,
     ) -> Result<(), Vec<Fault>> {
         let value = Written { value: written.get_ref(), span: written.span() };
@@ -141,7 +186,13 @@ impl Field {
             }
             Field::Number(place, limits, unit) => (place.set)(config, value.number(*limits, unit)?),
             Field::Size(place, limits) => (place.set)(config, value.size(*limits)?),
+            Field::OptionalSize(place, limits) => {
+                (place.set)(config, Some(value.size(*limits)?));
+            }
             Field::Duration(place, limits) => (place.set)(config, value.duration(*limits)?),
+            Field::OptionalDuration(place, limits) => {
+                (place.set)(config, Some(value.duration(*limits)?));
+            }
             Field::Word(place, words) => (place.set)(config, value.word(words)?),
             Field::Text(place, check) => (place.set)(config, value.checked(*check)?.to_owned()),
             Field::OptionalText(place, check) => {
@@ -166,15 +217,17 @@ impl Field {
     }
 
     /// Whether both configurations hold the same value here.
-    pub(crate) fn equal(&self, a: &Config, b: &Config) -> bool {
-        fn same<T: PartialEq>(place: &Place<T>, a: &Config, b: &Config) -> bool {
+    pub(crate) fn equal(&self, a: &C, b: &C) -> bool {
+        fn same<T: PartialEq, C>(place: &Place<T, C>, a: &C, b: &C) -> bool {
             (place.get)(a) == (place.get)(b)
         }
         match self {
             Field::Bool(place) => same(place, a, b),
             Field::Integer(place, ..) | Field::Size(place, _) => same(place, a, b),
             Field::Number(place, ..) => same(place, a, b),
+            Field::OptionalSize(place, _) => same(place, a, b),
             Field::Duration(place, _) => same(place, a, b),
+            Field::OptionalDuration(place, _) => same(place, a, b),
             Field::Word(place, _) => same(place, a, b),
             Field::Text(place, _) => same(place, a, b),
             Field::OptionalText(place, _) => same(place, a, b),
@@ -200,10 +253,10 @@ impl Field {
                 let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
                 format!("number{unit}, {min} to {max}")
             }
-            Field::Size(_, [min, max]) => {
+            Field::Size(_, [min, max]) | Field::OptionalSize(_, [min, max]) => {
                 format!("size, {} to {}", units::format_size(*min), units::format_size(*max))
             }
-            Field::Duration(_, [min, max]) => format!(
+            Field::Duration(_, [min, max]) | Field::OptionalDuration(_, [min, max]) => format!(
                 "duration, {} to {}",
                 units::format_duration(*min),
                 units::format_duration(*max)
@@ -226,11 +279,6 @@ impl Field {
             Field::Addresses(_) => "table: vehicle = list of IP addresses".to_owned(),
             Field::Patterns(..) => "table: collector = list of patterns".to_owned(),
         }
-    }
-
-    /// Whether the value is a table of its own, written under its own heading.
-    pub(crate) fn is_table(&self) -> bool {
-        matches!(self, Field::Addresses(_) | Field::Patterns(..))
     }
 }
 

@@ -14,6 +14,7 @@ mod problem;
 mod reload;
 pub(crate) mod rules;
 mod source;
+pub(crate) mod tables;
 pub(crate) mod units;
 pub mod wrap;
 
@@ -171,6 +172,101 @@ pub struct Mqtt {
     pub in_flight: usize,
 }
 
+/// How much the records of a stream matter (`stream.priority`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Leaves before everything else, stays longest.
+    Event,
+    /// Neither.
+    #[default]
+    Normal,
+    /// Leaves last, goes first when room is needed.
+    Bulk,
+}
+
+/// What happens when a stream has no more room (`stream.when_full`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Its oldest records go.
+    #[default]
+    DropOldest,
+    /// Whoever brings more is refused.
+    Refuse,
+    /// Every second of its oldest records goes.
+    Thin,
+}
+
+/// `[spool]`: where gathered records are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spool {
+    /// Folder; `None` for no spool.
+    pub folder: Option<PathBuf>,
+    /// Bytes on disk, all files together.
+    pub size: u64,
+    /// Bytes of records in memory that wait for their sync.
+    pub memory: usize,
+    /// Bytes written in any 24 hours; `None` for no bound.
+    pub writes_per_day: Option<u64>,
+    /// Longest time from accepting a record to its sync.
+    pub sync_delay: Duration,
+    /// Streams beside the declared ones that may come into being.
+    pub undeclared_max: usize,
+}
+
+/// `[[stream]]`: how one kind of gathered records is treated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stream {
+    /// Name.
+    pub name: String,
+    /// How much it matters.
+    pub priority: Priority,
+    /// Most of the spool that it takes, in percent.
+    pub share: u8,
+    /// Age at which records are worthless.
+    pub expire: Option<Duration>,
+    /// What happens when there is no more room.
+    pub when_full: WhenFull,
+    /// Each record is synced at once.
+    pub sync: bool,
+}
+
+/// `[[gather.folder]]`: files that are dropped into a folder become records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatherFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Stream that gets them.
+    pub stream: String,
+    /// What the files are, as a media type.
+    pub content_type: Option<String>,
+}
+
+/// `[[gather.mqtt]]`: what a broker on this vehicle publishes becomes records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatherMqtt {
+    /// Topic filter.
+    pub filter: String,
+    /// Stream that gets it.
+    pub stream: String,
+    /// Host name or address of the broker.
+    pub host: String,
+    /// Port of the broker.
+    pub port: u16,
+    /// User name.
+    pub username: Option<String>,
+    /// File holding the password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// How records get in beside the control socket.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gather {
+    /// `[[gather.folder]]`.
+    pub folder: Vec<GatherFolder>,
+    /// `[[gather.mqtt]]`.
+    pub mqtt: Vec<GatherMqtt>,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -195,11 +291,61 @@ pub struct Config {
     pub control: Control,
     /// `[mqtt]`.
     pub mqtt: Mqtt,
+    /// `[spool]`.
+    pub spool: Spool,
     /// `[log]`.
     pub log: Log,
+    /// `[[stream]]`.
+    pub stream: Vec<Stream>,
+    /// `[[gather.folder]]` and `[[gather.mqtt]]`.
+    pub gather: Gather,
+}
+
+/// Stream of the agent's own events.
+pub const EVENTS_STREAM: &str = "events";
+
+/// Stream of the agent's own telemetry.
+pub const TELEMETRY_STREAM: &str = "telemetry";
+
+impl Stream {
+    /// How a stream is treated about which nothing is written.
+    #[must_use]
+    pub fn undeclared(name: &str) -> Stream {
+        Stream { name: name.to_owned(), ..keys::STREAM.defaults() }
+    }
 }
 
 impl Config {
+    /// Every stream that has a name here: declared, gathered for, or the agent's own.
+    #[must_use]
+    pub fn stream_names(&self) -> BTreeSet<&str> {
+        let declared = self.stream.iter().map(|stream| stream.name.as_str());
+        let folders = self.gather.folder.iter().map(|folder| folder.stream.as_str());
+        let topics = self.gather.mqtt.iter().map(|mqtt| mqtt.stream.as_str());
+        let own = [EVENTS_STREAM, TELEMETRY_STREAM];
+        declared.chain(folders).chain(topics).chain(own).collect()
+    }
+
+    /// How each stream with a name here is treated: as declared; events of the agent before everything, its telemetry
+    /// getting coarser when room is short; the others as anything undeclared.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Stream> {
+        let policy = |name: &str| {
+            let declared = self.stream.iter().find(|stream| stream.name == name);
+            declared.cloned().unwrap_or_else(|| Config::preset_stream(name))
+        };
+        self.stream_names().into_iter().map(policy).collect()
+    }
+
+    fn preset_stream(name: &str) -> Stream {
+        let plain = Stream::undeclared(name);
+        match name {
+            EVENTS_STREAM => Stream { priority: Priority::Event, ..plain },
+            TELEMETRY_STREAM => Stream { when_full: WhenFull::Thin, ..plain },
+            _ => plain,
+        }
+    }
+
     /// A configuration with nothing in it, into which the defaults of all keys are put.
     fn blank() -> Config {
         Config {
@@ -246,7 +392,17 @@ impl Config {
                 queue_bytes: 0,
                 in_flight: 0,
             },
+            spool: Spool {
+                folder: None,
+                size: 0,
+                memory: 0,
+                writes_per_day: None,
+                sync_delay: Duration::ZERO,
+                undeclared_max: 0,
+            },
             log: Log { level: tracing::Level::INFO },
+            stream: Vec::new(),
+            gather: Gather::default(),
         }
     }
 }

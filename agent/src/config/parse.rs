@@ -7,13 +7,14 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::key::{Key, Preset, Section};
-use super::keys::{self, SECTIONS};
+use super::keys::{self, LISTS, SECTIONS};
 use super::nearest::nearest;
 use super::problem::{Fault, Problem};
 use super::source::Machine;
+use super::tables::TableList;
 use super::{Config, rules};
 
 /// Problems reported at most; a file with more is not a configuration file.
@@ -86,6 +87,9 @@ fn fill_in(config: &mut Config, given: &BTreeSet<(&str, &str)>, machine: &Machin
     if !given.contains(&("control", "path")) {
         config.control.path = Some(machine.control_socket.clone());
     }
+    if !given.contains(&("spool", "folder")) {
+        config.spool.folder.clone_from(&machine.spool_folder);
+    }
     if !given.contains(&("mqtt", "port")) {
         config.mqtt.port = if config.mqtt.tls { 8883 } else { 1883 };
     }
@@ -113,6 +117,9 @@ struct Reader {
 impl Reader {
     fn read(&mut self, table: &DeTable<'_>) {
         for (name, value) in table {
+            if self.read_lists(name, value.get_ref()) {
+                continue;
+            }
             let Some(section) = SECTIONS.iter().find(|s| s.name == name.get_ref()) else {
                 self.faults.push(unknown_section(name.get_ref(), name.span(), value.get_ref()));
                 continue;
@@ -129,6 +136,45 @@ impl Reader {
             };
             self.read_section(section, keys);
         }
+    }
+
+    /// Reads the lists of tables of this name, or below it; false when there are none.
+    fn read_lists(&mut self, name: &Spanned<DeString<'_>>, value: &DeValue<'_>) -> bool {
+        if let Some(list) = LISTS.iter().find(|list| list.name() == name.get_ref()) {
+            self.faults.extend(list.put(&mut self.config, name.span(), value));
+            return true;
+        }
+        let below = |list: &&&'static dyn TableList| {
+            list.name().split_once('.').is_some_and(|(parent, _)| parent == name.get_ref())
+        };
+        if !LISTS.iter().any(|list| below(&list)) {
+            return false;
+        }
+        let known: Vec<String> =
+            LISTS.iter().filter(below).map(|list| format!("`[[{}]]`", list.name())).collect();
+        let Some(children) = value.as_table() else {
+            let text = format!("`{}` is no key; there are {}", name.get_ref(), known.join(", "));
+            self.faults.push(Fault { span: name.span(), text });
+            return true;
+        };
+        for (child, value) in children {
+            let full = format!("{}.{}", name.get_ref(), child.get_ref());
+            match LISTS.iter().find(|list| list.name() == full) {
+                Some(list) => {
+                    let faults = list.put(&mut self.config, child.span(), value.get_ref());
+                    self.faults.extend(faults);
+                }
+                None => self.faults.push(Fault {
+                    span: child.span(),
+                    text: format!(
+                        "unknown table `{}`; there are {}",
+                        full.escape_debug(),
+                        known.join(", ")
+                    ),
+                }),
+            }
+        }
+        true
     }
 
     fn read_section(&mut self, section: &'static Section, keys: &DeTable<'_>) {

@@ -27,5 +27,8 @@ pub fn reload(old: &Config, new: &Config) -> Changes {
             TakesEffect::OnRestart => changes.need_restart.push(name),
         }
     }
+    for list in keys::LISTS.iter().filter(|list| !list.equal(old, new)) {
+        changes.need_restart.push(list.name().to_owned());
+    }
     changes
 }

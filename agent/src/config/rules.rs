@@ -1,6 +1,9 @@
 //! What texts the configuration accepts, and which keys need each other.
 
+use spool::limits::STREAMS_MAX;
+
 use super::Config;
+use crate::core::record::{CONTENT_TYPE_BYTES_MAX, check_stream_name};
 
 /// Longest vehicle name: one DNS label, which is what a host name and a Kubernetes label may hold.
 pub(crate) const VEHICLE_NAME_CHARS_MAX: usize = 63;
@@ -84,6 +87,39 @@ pub(crate) fn topic(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Accepts the name of a stream.
+pub(crate) fn stream_name(text: &str) -> Result<(), String> {
+    check_stream_name(text)
+}
+
+/// Accepts what can be a media type: short, printable ASCII.
+pub(crate) fn content_type(text: &str) -> Result<(), String> {
+    not_empty(text)?;
+    if text.len() > CONTENT_TYPE_BYTES_MAX || !text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Err(format!(
+            "`{}` is no media type; write one like \"image/jpeg\", of at most \
+             {CONTENT_TYPE_BYTES_MAX} characters",
+            text.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
+/// Accepts a topic filter (MQTT 5 section 4.7.1).
+pub(crate) fn topic_filter(text: &str) -> Result<(), String> {
+    not_empty(text)?;
+    let levels: Vec<&str> = text.split('/').collect();
+    let alone = |level: &str| level.len() == 1 || !level.contains(['+', '#']);
+    let hash_last = levels.iter().rev().skip(1).all(|level| *level != "#");
+    if levels.iter().all(|level| alone(level)) && hash_last && text.len() <= TOPIC_CHARS_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "`{text}` is no topic filter; `+` and `#` stand for whole levels, `#` only for the last, and \
+         {TOPIC_CHARS_MAX} bytes are enough"
+    ))
+}
+
 /// Combinations of keys that cannot work, each as the key it is put right at and what to do.
 pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str, String)> {
     let mut found = Vec::new();
@@ -125,6 +161,27 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
             "path",
             format!("longer than the {SOCKET_PATH_BYTES_MAX} bytes a Unix socket's path may have"),
         ));
+    }
+    if let Some(folder) = &config.spool.folder
+        && let Some(within) = config
+            .gather
+            .folder
+            .iter()
+            .find(|gather| gather.path.starts_with(folder) || folder.starts_with(&gather.path))
+    {
+        let text = format!(
+            "it is gathered from: `[[gather.folder]]` has {}; give the two different places",
+            within.path.display()
+        );
+        found.push(("spool", "folder", text));
+    }
+    let streams = config.stream_names().len() + config.spool.undeclared_max;
+    if streams > STREAMS_MAX {
+        let text = format!(
+            "together with those that are declared or gathered this makes {streams} streams; a \
+             spool has at most {STREAMS_MAX}"
+        );
+        found.push(("spool", "undeclared_max", text));
     }
     found
 }
@@ -170,6 +227,24 @@ mod tests {
         assert_eq!(topic("convoy/red"), Ok(()));
         for text in ["", "a/#", "+/x", "/a", "a/", "$SYS", &"t".repeat(201)] {
             assert!(topic(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_have_wildcards_for_whole_levels() {
+        for text in ["#", "+", "a/+/b", "a/#", "/a", "$SYS/#"] {
+            assert_eq!(topic_filter(text), Ok(()), "{text}");
+        }
+        for text in ["", "a#", "#/a", "a/b+", "a\0", &"t".repeat(201)] {
+            assert!(topic_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn media_types_are_short_and_plain() {
+        assert_eq!(content_type("application/json; charset=utf-8"), Ok(()));
+        for text in ["", "a\nb", "b\u{e4}h", &"t".repeat(128)] {
+            assert!(content_type(text).is_err(), "{text}");
         }
     }
 

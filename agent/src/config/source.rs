@@ -29,6 +29,8 @@ pub struct Machine {
     pub vehicle_name: String,
     /// Where the control socket is unless configured.
     pub control_socket: PathBuf,
+    /// Where gathered data is kept unless configured; `None` when nobody has made a place for it.
+    pub spool_folder: Option<PathBuf>,
 }
 
 impl Machine {
@@ -42,6 +44,14 @@ impl Machine {
             std::env::var_os("RUNTIME_DIRECTORY"),
             std::env::var_os("XDG_RUNTIME_DIR"),
         )
+        .with_state(std::env::var_os("STATE_DIRECTORY"))
+    }
+
+    /// With a folder for what outlives the agent, as systemd gives one.
+    #[must_use]
+    pub fn with_state(self, state_directory: Option<OsString>) -> Machine {
+        let folder = first_folder(state_directory).map(|folder| folder.join("spool"));
+        Machine { spool_folder: folder, ..self }
     }
 
     /// The same from given answers.
@@ -52,21 +62,27 @@ impl Machine {
         runtime_directory: Option<OsString>,
         xdg_runtime_dir: Option<OsString>,
     ) -> Machine {
-        let absolute =
-            |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
-        // systemd separates several directories by colons; ours is the first.
-        let of_service = absolute(runtime_directory.map(|list| {
-            let list = list.to_string_lossy().into_owned();
-            OsString::from(list.split(':').next().unwrap_or_default())
-        }));
-        let of_user = absolute(xdg_runtime_dir).filter(|_| !root).map(|dir| dir.join("outrider"));
+        let of_service = first_folder(runtime_directory);
+        let of_user = xdg_runtime_dir
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .filter(|_| !root)
+            .map(|dir| dir.join("outrider"));
         let directory = of_service.or(of_user).unwrap_or_else(|| PathBuf::from("/run/outrider"));
         Machine {
             vehicle_name: rules::vehicle_name_of_host(host_name)
                 .unwrap_or_else(|| NAME_OF_LAST_RESORT.to_owned()),
             control_socket: directory.join("control.sock"),
+            spool_folder: None,
         }
     }
+}
+
+/// The first of the folders that systemd names in a variable, separated by colons.
+fn first_folder(list: Option<OsString>) -> Option<PathBuf> {
+    let list = list?.to_string_lossy().into_owned();
+    let first = PathBuf::from(list.split(':').next().unwrap_or_default());
+    first.is_absolute().then_some(first)
 }
 
 /// Which file is the configuration; read again on reload.

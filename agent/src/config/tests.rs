@@ -44,6 +44,10 @@ fn the_default_file_becomes_another_one_by_removing_hashes() {
     assert_eq!(config.mqtt.host.as_deref(), Some("broker.convoy"));
     assert_eq!(config.mesh.vehicles.len(), 2);
     assert_eq!(config.mesh.connect, "127.0.0.1:9090".parse().ok());
+    assert_eq!(
+        (config.stream.len(), config.gather.folder.len(), config.gather.mqtt.len()),
+        (1, 1, 1)
+    );
 }
 
 #[test]
@@ -72,6 +76,124 @@ fn every_key_has_a_sentence_and_an_example_that_works() {
     }
 }
 
+#[test]
+fn every_key_of_a_table_has_a_sentence_and_an_example_that_works() {
+    for list in keys::LISTS {
+        let all = list.keys();
+        for key in &all {
+            let name = format!("{}.{}", list.name(), key.name);
+            assert!(key.doc.ends_with('.'), "{name}: {}", key.doc);
+            let mut given = vec![format!("{} = {}", key.name, key.example)];
+            let needed = |other: &&key::KeyText| {
+                matches!(other.preset, key::Preset::Required)
+                    || (key.name == "password_file" && other.name == "username")
+            };
+            for other in all.iter().filter(needed).filter(|other| other.name != key.name) {
+                given.push(format!("{} = {}", other.name, other.example));
+            }
+            let file = format!("[[{}]]\n{}\n", list.name(), given.join("\n"));
+            let config = parse(&file, &machine()).unwrap_or_else(|e| panic!("{file}: {e:?}"));
+            assert!(!list.equal(&config, &default_config(&machine())), "{name}");
+            for other in all.iter().filter(needed) {
+                let cut = file.replace(&format!("{} = {}", other.name, other.example), "");
+                assert!(parse(&cut, &machine()).is_err(), "{name} without {}", other.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_table_has_a_key_and_every_key_its_own_field() {
+    let fields = |blank: String, keys: Vec<key::KeyText>| {
+        let fields: BTreeSet<String> = blank
+            .lines()
+            .filter_map(|line| line.strip_prefix("    ")?.split_once(": "))
+            .filter(|(name, _)| !name.starts_with(' '))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let known: BTreeSet<String> = keys.iter().map(|key| key.name.to_owned()).collect();
+        assert_eq!(fields, known);
+    };
+    let file = "[[stream]]\nname = \"a\"\n[[gather.folder]]\npath = \"/a\"\nstream = \"a\"\n\
+                [[gather.mqtt]]\nfilter = \"a\"\nstream = \"a\"\n";
+    let config = parse(file, &machine()).unwrap();
+    let [stream, folder, mqtt] = [0, 1, 2].map(|index| keys::LISTS[index].keys());
+    fields(format!("{:#?}", config.stream[0]), stream);
+    fields(format!("{:#?}", config.gather.folder[0]), folder);
+    fields(format!("{:#?}", config.gather.mqtt[0]), mqtt);
+}
+
+#[test]
+fn tables_are_read_in_their_order_with_their_faults() {
+    let text = "[[stream]]\nname = \"camera\"\npriority = \"bulk\"\nshare = 25\nexpire = \"7d\"\n\
+                when_full = \"thin\"\n[[stream]]\nname = \"alarm\"\nsync = true\n";
+    let config = parse(text, &machine()).unwrap();
+    let [camera, alarm] = &config.stream[..] else { panic!("{:?}", config.stream) };
+    assert_eq!((camera.priority, camera.share), (Priority::Bulk, 25));
+    assert_eq!(camera.expire, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(camera.when_full, WhenFull::Thin);
+    assert_eq!(*alarm, Stream { sync: true, ..Stream::undeclared("alarm") });
+    assert_eq!(alarm.share, 100);
+
+    for (text, expected) in [
+        ("[[stream]]\n", "1:1 `[[stream]]` needs `name`"),
+        ("[[stream]]\nname = \"A\"\n", "2:8 `name`: `A` is no name for a stream"),
+        ("[[stream]]\nname = \"../a\"\n", "2:8 `name`:"),
+        ("[[stream]]\nname = \"a\"\nshar = 1\n", "3:1 unknown key `shar` in `[[stream]]`; did you"),
+        ("[[stream]]\nname = \"a\"\nshare = 101\n", "3:9 `share`: 101 is out of range"),
+        ("[[stream]]\nname = \"a\"\n[[stream]]\nname = \"a\"\n", "4:1 `name`: there is another"),
+        ("[stream]\nname = \"a\"\n", "1:2 `stream` may be written several times"),
+        ("stream = [1]\n", "1:11 this is no table"),
+        ("[gather]\n[gather.folders]\n", "2:9 unknown table `gather.folders`; there are"),
+        ("gather = 1\n", "1:1 `gather` is no key; there are `[[gather.folder]]`"),
+        ("[[gather.folder]]\npath = \"x\"\nstream = \"a\"\n", "2:8 `path`: `x` depends on where"),
+        ("[[gather.mqtt]]\nfilter = \"a#\"\nstream = \"a\"\n", "2:10 `filter`:"),
+        (
+            "[spool]\nfolder = \"/a/b\"\n[[gather.folder]]\npath = \"/a\"\nstream = \"a\"\n",
+            "2:1 `folder`: it is gathered from",
+        ),
+    ] {
+        let found = problem(text);
+        assert!(found.starts_with(expected), "{text}: {found}");
+    }
+    let many: String = (0..21).map(|n| format!("[[stream]]\nname = \"s{n}\"\n")).collect();
+    assert!(problem(&many).contains("at most 20"));
+    let names: String = (0..20)
+        .map(|n| {
+            format!(
+                "[[stream]]\nname = \"s{n}\"\n[[gather.folder]]\npath = \"/{n}\"\nstream = \"f{n}\"\n"
+            )
+        })
+        .collect();
+    assert!(problem(&names).contains("50 streams"), "{}", problem(&names));
+}
+
+#[test]
+fn streams_of_the_agent_have_policies_of_their_own() {
+    let text = "[[gather.folder]]\npath = \"/a\"\nstream = \"photos\"\n[[stream]]\n\
+                name = \"telemetry\"\nshare = 10\n";
+    let config = parse(text, &machine()).unwrap();
+    let streams = config.streams();
+    let names: Vec<&str> = streams.iter().map(|stream| stream.name.as_str()).collect();
+    assert_eq!(names, ["events", "photos", "telemetry"]);
+    assert_eq!(streams[0].priority, Priority::Event);
+    assert_eq!(streams[1], Stream::undeclared("photos"));
+    assert_eq!((streams[2].share, streams[2].when_full), (10, WhenFull::DropOldest));
+    let streams = default_config(&machine()).streams();
+    assert_eq!(streams[1].when_full, WhenFull::Thin);
+}
+
+#[test]
+fn a_spool_is_where_the_service_manager_made_a_place() {
+    assert_eq!(default_config(&machine()).spool.folder, None);
+    let folder = |list: &str| machine().with_state(Some(list.into())).spool_folder;
+    assert_eq!(folder("/var/lib/outrider:/x"), Some(PathBuf::from("/var/lib/outrider/spool")));
+    assert_eq!(folder("relative"), None);
+    let given = machine().with_state(Some("/var/lib/outrider".into()));
+    assert_eq!(default_config(&given).spool.folder, given.spool_folder);
+    assert_eq!(parse("[spool]\nfolder = \"off\"\n", &given).unwrap().spool.folder, None);
+}
+
 /// A field that no key sets would silently keep its blank value.
 #[test]
 fn every_field_has_a_key_and_every_key_its_own_field() {
@@ -84,6 +206,7 @@ fn every_field_has_a_key_and_every_key_its_own_field() {
     let known: BTreeSet<&str> = keys::all()
         .map(|(_, key)| key.name)
         .chain(keys::SECTIONS.iter().map(|section| section.name))
+        .chain(keys::LISTS.iter().flat_map(|list| list.name().split('.')))
         .collect();
     assert_eq!(fields, known);
 
@@ -244,6 +367,8 @@ fn a_reload_says_which_changes_wait_for_a_restart() {
     assert_eq!(changes.effective, ["mesh.interval"]);
     // The client id follows the name.
     assert_eq!(changes.need_restart, ["vehicle.name", "http.listen", "mqtt.client_id"]);
+    let changes = reload(&old, &parse("[[stream]]\nname = \"a\"\n", &machine()).unwrap());
+    assert_eq!(changes.need_restart, ["stream"]);
 }
 
 #[test]

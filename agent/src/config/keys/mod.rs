@@ -1,12 +1,17 @@
 //! The table of all keys: the one place that says what can be configured.
 
+mod gather;
 mod hardware;
 mod links;
 mod mesh;
 mod mqtt;
 mod service;
+mod spool;
+
+pub(crate) use spool::STREAM;
 
 use super::key::{Key, Section};
+use super::tables::TableList;
 
 /// All sections in the order of the reference page.
 pub static SECTIONS: &[Section] = &[
@@ -17,8 +22,12 @@ pub static SECTIONS: &[Section] = &[
     service::HTTP,
     service::CONTROL,
     mqtt::MQTT,
+    spool::SPOOL,
     service::LOG,
 ];
+
+/// All tables that may be written several times, in the order of the reference page.
+pub(crate) static LISTS: &[&'static dyn TableList] = &[&STREAM, &gather::FOLDER, &gather::MQTT];
 
 /// All keys with their sections.
 pub(crate) fn all() -> impl Iterator<Item = (&'static Section, &'static Key)> {
@@ -58,3 +67,30 @@ macro_rules! place {
     };
 }
 use place;
+
+/// A place in the struct of a table, by the name of the field; as [`place`].
+macro_rules! item {
+    ($key:ident) => {
+        Place { get: |item| item.$key.clone(), set: |item, value| item.$key = value }
+    };
+    ($key:ident as $width:ident) => {
+        Place {
+            get: |item| u64::from(item.$key),
+            set: |item, value| item.$key = $width::try_from(value).unwrap_or($width::MAX),
+        }
+    };
+    ($key:ident among $choices:ident) => {
+        Place {
+            get: |item| {
+                let found = $choices.iter().find(|(_, value)| *value == item.$key);
+                found.map_or("", |((word, _), _)| word)
+            },
+            set: |item, word| {
+                if let Some((_, value)) = $choices.iter().find(|((known, _), _)| *known == word) {
+                    item.$key = *value;
+                }
+            },
+        }
+    };
+}
+use item;
