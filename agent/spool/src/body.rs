@@ -1,6 +1,8 @@
 //! Bodies of frames, as the README has them. Pure.
 
-use crate::codec::Reader;
+use std::ops::RangeInclusive;
+
+use crate::codec::{Reader, put_varint};
 use crate::limits::{STREAM_NAME_BYTES_MAX, STREAMS_MAX};
 use crate::marks::Marks;
 use crate::options::{AtBound, StreamName, StreamPolicy, StreamTag};
@@ -68,6 +70,9 @@ pub(crate) struct Checkpoint {
     pub(crate) boot_ms: u64,
     pub(crate) epoch: u32,
     pub(crate) gauge: Gauge,
+    /// Older segments that were seen to be sealed and whole, as ranges of numbers, ascending. Only of these the index is
+    /// believed.
+    pub(crate) sealed: Vec<RangeInclusive<u64>>,
     /// A stream without definition is one whose name is not known.
     pub(crate) streams: Vec<(StreamTag, Option<Definition>, Marks)>,
 }
@@ -93,6 +98,13 @@ impl Checkpoint {
             marks.encode(*tag, &mut part);
             put_part(&mut out, &part);
         }
+        put_varint(&mut out, self.sealed.len() as u64);
+        let mut before = 0;
+        for range in &self.sealed {
+            put_varint(&mut out, range.start() - before);
+            put_varint(&mut out, range.end() - range.start());
+            before = *range.end();
+        }
         out
     }
 
@@ -116,9 +128,16 @@ impl Checkpoint {
             let (tag, marks) = Marks::decode(part(&mut reader)?)?;
             streams.push((tag, definition, marks));
         }
+        let mut sealed = Vec::new();
+        let mut before = 0_u64;
+        for _ in 0..reader.varint()? {
+            let start = before.checked_add(reader.varint()?)?;
+            before = start.checked_add(reader.varint()?)?;
+            sealed.push(start..=before);
+        }
         reader.end()?;
         let gauge = Gauge { spool_ms, allowance, written };
-        Some(Checkpoint { boot_id, boot_ms, epoch, gauge, streams })
+        Some(Checkpoint { boot_id, boot_ms, epoch, gauge, sealed, streams })
     }
 }
 
@@ -290,6 +309,7 @@ mod tests {
             boot_ms: 1,
             epoch: 2,
             gauge: Gauge { spool_ms: 3, allowance: u64::MAX, written: 4 },
+            sealed: vec![3..=3, 7..=900],
             streams: vec![
                 (name.tag(), Some(definition), Marks::new()),
                 (StreamTag(9), None, Marks::new()),

@@ -98,13 +98,7 @@ impl<S: Storage> Spool<S> {
             }
             match self.step(tag, number) {
                 Ok(Step::Found(found)) => return Some(found),
-                Ok(Step::End) => {
-                    if self.has_unseen(tag, number) {
-                        self.look_again(number);
-                    }
-                    let stream = self.streams.get_mut(&tag)?;
-                    stream.cursor = Cursor::start_of(number + 1);
-                }
+                Ok(Step::End) => self.pass_segment(tag, number),
                 Ok(Step::Bad { unreadable: false }) => self.look_again(number),
                 Ok(Step::Bad { unreadable: true }) | Err(_) => {
                     let segment = self.segments.get_mut(&number)?;
@@ -133,12 +127,30 @@ impl<S: Storage> Spool<S> {
             .map(|(&number, _)| number)
     }
 
-    /// The segment counts more live records than were handed out of it, though its end was reached.
-    fn has_unseen(&self, tag: StreamTag, number: u64) -> bool {
+    /// All that is live of a stream in a segment was handed out. The cursor stays behind it: if it is the tail, more may come.
+    fn pass_segment(&mut self, tag: StreamTag, number: u64) {
+        if self.unseen(tag, number) > 0 {
+            self.look_again(number);
+        }
+        // What a second look found, too, and still cannot be read as a record, is no record.
+        let unseen = self.unseen(tag, number);
+        let entry = self.segments.get_mut(&number).and_then(|segment| segment.entry_mut(tag));
+        let last = entry.map(|entry| {
+            entry.records = entry.records.saturating_sub(unseen);
+            entry.last
+        });
+        self.dropped(tag, Fate::Lost, u64::from(unseen), 0);
+        if let (Some(stream), Some(last)) = (self.streams.get_mut(&tag), last) {
+            stream.want = stream.want.max(last + 1);
+        }
+    }
+
+    /// Live records that a segment counts beyond those that were handed out.
+    fn unseen(&self, tag: StreamTag, number: u64) -> u32 {
         let entry = self.segments.get(&number).and_then(|segment| segment.entry(tag));
-        let (Some(entry), Some(stream)) = (entry, self.streams.get(&tag)) else { return false };
+        let (Some(entry), Some(stream)) = (entry, self.streams.get(&tag)) else { return 0 };
         let seen = stream.out.range(entry.first..=entry.last).count();
-        entry.records as usize > seen
+        entry.records.saturating_sub(u32::try_from(seen).unwrap_or(u32::MAX))
     }
 
     fn find_pending(&self, tag: StreamTag) -> Option<Found> {
@@ -207,10 +219,12 @@ impl<S: Storage> Spool<S> {
                 continue;
             }
             if let Some(payload) = scanner.copy_body(&frame, RECORD_HEAD_BYTES) {
-                stream.cursor.offset = at;
                 step = Step::Found(Found { head, payload });
                 break;
             }
+        }
+        if !matches!(step, Step::Bad { .. }) {
+            stream.cursor.offset = at;
         }
         self.readers.insert(tag, (number, file));
         Ok(step)

@@ -1,6 +1,7 @@
 //! Opening: finds out from the files alone what is there. Each step is in the README under "Recovery".
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::body::{Checkpoint, Gauge, IndexEntry};
 use crate::clock::SpoolClock;
@@ -30,7 +31,8 @@ const LOCK_WORD: &str = "spool ";
 struct Findings {
     /// Surveys from the newest segment back to one with a checkpoint.
     newest: Vec<Survey>,
-    has_checkpoint: bool,
+    /// Older segments that the newest checkpoint vouches for; `None` while there is no checkpoint.
+    sealed: Option<Vec<RangeInclusive<u64>>>,
     /// Lowest sequence of each stream in the segments read so far.
     lowest: BTreeMap<StreamTag, u64>,
     /// The tail can be appended to: its number and all its records.
@@ -155,7 +157,9 @@ impl<S: Storage> Spool<S> {
             }
             SegmentHeader::Good | SegmentHeader::Bad => {}
         }
-        if findings.has_checkpoint
+        let ranges = findings.sealed.as_deref().unwrap_or(&[]);
+        let vouched = ranges.iter().any(|range| range.contains(&number));
+        if vouched
             && let Some(index) = read_index(&mut self.storage, &file, place, length)
             && index.entries.iter().all(|entry| {
                 findings.lowest.get(&entry.tag).is_none_or(|&lowest| entry.last < lowest)
@@ -167,14 +171,17 @@ impl<S: Storage> Spool<S> {
             return;
         }
         let lowest = &findings.lowest;
-        let found = survey(&mut self.storage, &file, place, length, |head| {
+        let mut found = survey(&mut self.storage, &file, place, length, |head| {
             lowest.get(&head.tag).is_none_or(|&lowest| head.sequence < lowest)
         });
         if found.frames == 0 {
             self.set_aside_file(&name, length);
             return;
         }
-        self.sync_recovered(&name, found.index.is_some());
+        if vouched {
+            found.durable = u64::MAX;
+        }
+        let synced = vouched || self.sync_recovered(&name);
         self.damage.torn_bytes += found.torn_bytes();
         if found.damaged_bytes() > 0 || found.unreadable > 0 {
             self.damage.damaged_segments += 1;
@@ -183,22 +190,23 @@ impl<S: Storage> Spool<S> {
         let whole = found.header == SegmentHeader::Good
             && found.unreadable == 0
             && found.holes.iter().all(|hole| hole.end == length && hole.start == found.end);
-        let sealed = found.index.is_some();
+        // All of it was read and is on the medium: as good as vouched for.
+        let sealed = whole && synced && found.index.is_some();
         let room = self.segment_bytes - self.segment_bytes / RESUME_FREE_DIVISOR;
-        if newest && whole && !sealed && found.end < room {
+        if newest && whole && synced && found.index.is_none() && found.end < room {
             findings.resume = Some((number, found.entries.clone()));
         }
         let segment = Segment {
             bytes: found.end,
             sealed,
-            rewrite: !sealed || !whole,
+            rewrite: !sealed,
             bad_reads: u8::from(found.unreadable > 0),
             entries: found.entries.clone(),
             ..Segment::default()
         };
         self.take_segment(number, length, segment, findings);
-        if !findings.has_checkpoint {
-            findings.has_checkpoint = found.checkpoint.is_some();
+        if findings.sealed.is_none() {
+            findings.sealed = found.checkpoint.as_ref().map(|newest| newest.sealed.clone());
             findings.newest.push(found);
         }
     }
@@ -227,14 +235,10 @@ impl<S: Storage> Spool<S> {
     }
 
     /// What a process left in the page cache when it was killed reads like what is durable, so it is made so.
-    fn sync_recovered(&mut self, name: &str, sealed: bool) {
-        if sealed {
-            return;
-        }
-        // On a medium that is read-only there is nothing in the cache.
-        if let Ok(mut file) = self.storage.open(name, true) {
-            let _ = self.storage.sync(&mut file);
-        }
+    /// False when it cannot be; then it will be copied.
+    fn sync_recovered(&mut self, name: &str) -> bool {
+        let file = self.storage.open(name, true);
+        file.is_ok_and(|mut file| self.storage.sync(&mut file).is_ok())
     }
 
     /// A file in which nothing is valid goes to quarantine as a whole, if there is room.

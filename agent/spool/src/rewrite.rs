@@ -133,21 +133,21 @@ impl<S: Storage> Spool<S> {
             .and_then(|()| self.storage.sync(&mut copy))
             .map_err(|error| fail("rewrite", error))?;
         self.storage.rename(&temporary, &name).map_err(|error| fail("replace", error))?;
-        // If this fails a crash brings back the old one, which is as good.
-        let _ = self.storage.sync_folder("");
+        // If this fails a crash may bring back the old one, with an index that nobody has vouched for.
+        let durable = self.storage.sync_folder("").is_ok();
         self.written += batch.end();
         self.meter.spend(batch.end());
-        self.replaced(number, batch.end(), index.entries);
+        self.replaced(number, batch.end(), index.entries, durable);
         Ok(())
     }
 
     /// A segment has these contents now.
-    fn replaced(&mut self, number: u64, bytes: u64, entries: Vec<IndexEntry>) {
+    fn replaced(&mut self, number: u64, bytes: u64, entries: Vec<IndexEntry>, durable: bool) {
         self.set_file_bytes(number, bytes);
         self.count_lost(number, entries);
         if let Some(segment) = self.segments.get_mut(&number) {
             segment.bytes = bytes;
-            segment.sealed = true;
+            segment.sealed = durable;
             segment.rewrite = false;
         }
         self.readers.retain(|_, (segment, _)| *segment != number);

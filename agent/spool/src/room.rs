@@ -7,7 +7,7 @@ use crate::limits::{
     PENDING_OVERHEAD_BYTES, REWRITE_DEAD_DIVISOR, SCAN_BUFFER_BYTES, SHARE_PERMILLE_MAX,
     STREAMS_MAX, THIN_EXPONENT_MAX, on_disk,
 };
-use crate::marks::keeps_at;
+use crate::marks::Marks;
 use crate::options::{AtBound, BootMs, Fate, StreamTag};
 use crate::scan::Scanner;
 use crate::spool::Spool;
@@ -235,10 +235,14 @@ impl<S: Storage> Spool<S> {
                 last = Some(head.sequence);
             }
         });
-        let (Ok(()), Some(last)) = (read, last) else {
-            return self.drop_entry(tag, number, Fate::Full);
-        };
-        self.recount(number, tag, Fate::Full, |stream| stream.drop_below(last + 1));
+        let mut left = marks;
+        if let (Ok(()), Some(last)) = (read, last) {
+            left.raise_floor(last + 1);
+            if self.recount(number, tag, Fate::Full, left) {
+                return;
+            }
+        }
+        self.drop_entry(tag, number, Fate::Full);
     }
 
     /// Every valid record of a segment in the order of the file.
@@ -264,35 +268,22 @@ impl<S: Storage> Spool<S> {
         Ok(())
     }
 
-    /// Changes a stream's marks and counts what a segment loses by it.
-    fn recount(
-        &mut self,
-        number: u64,
-        tag: StreamTag,
-        fate: Fate,
-        change: impl FnOnce(&mut crate::state::Stream),
-    ) {
-        let Some(stream) = self.streams.get_mut(&tag) else { return };
-        change(stream);
-        stream.marks_dirty = true;
-        let marks = stream.marks.clone();
-        let (mut records, mut bytes, mut first, mut oldest) = (0_u32, 0_u32, None, 0);
+    /// Gives a stream other marks and counts what a segment loses by them. False when it cannot be read; then nothing
+    /// changed.
+    fn recount(&mut self, number: u64, tag: StreamTag, fate: Fate, marks: Marks) -> bool {
         let entry = self.segments.get(&number).and_then(|segment| segment.entry(tag)).copied();
-        let Some(entry) = entry else { return };
+        let Some(entry) = entry else { return false };
+        let (mut records, mut bytes, mut first) = (0_u32, 0_u32, None);
         let read = self.for_each_record(number, |head, size| {
             let inside = (entry.first..=entry.last).contains(&head.sequence);
             if head.tag == tag && inside && marks.keeps(head.sequence) {
                 records += 1;
                 bytes = bytes.saturating_add(size);
-                if first.is_none() {
-                    first = Some(head.sequence);
-                    oldest = head.spool_ms;
-                }
+                first = first.or(Some((head.sequence, head.spool_ms)));
             }
         });
         if read.is_err() {
-            // What is left will be counted when it can be read again.
-            return;
+            return false;
         }
         let exponent = marks.exponent(entry.last);
         if let Some(entry) =
@@ -302,10 +293,20 @@ impl<S: Storage> Spool<S> {
             let gone_bytes = entry.bytes.saturating_sub(bytes);
             (entry.records, entry.bytes, entry.exponent) = (records, bytes, exponent);
             if let Some(first) = first {
-                (entry.first, entry.oldest_ms) = (first, oldest);
+                (entry.first, entry.oldest_ms) = first;
             }
             self.dropped(tag, fate, u64::from(gone), u64::from(gone_bytes));
         }
+        if let Some(stream) = self.streams.get_mut(&tag) {
+            let counts = stream.marks.counts;
+            stream.marks = Marks { counts, ..marks };
+            stream.marks_dirty = true;
+            let kept = |sequence: u64| stream.marks.keeps(sequence);
+            stream.out.retain(|&sequence, _| kept(sequence));
+            stream.want = stream.want.max(stream.marks.floor);
+            stream.settle();
+        }
+        true
     }
 
     /// Thins the oldest segment of a stream that is finer than those before it; once all are alike, the oldest. False when
@@ -316,7 +317,7 @@ impl<S: Storage> Spool<S> {
         let mut coarsest = 0;
         let mut target = None;
         for (&number, segment) in self.segments.range(stream.oldest_segment..newest) {
-            let Some(entry) = segment.entry(tag).filter(|entry| entry.records > 1) else {
+            let Some(entry) = segment.entry(tag).filter(|entry| entry.records > 0) else {
                 continue;
             };
             let exponent = stream.marks.exponent(entry.last);
@@ -332,12 +333,10 @@ impl<S: Storage> Spool<S> {
         else {
             return false;
         };
-        self.recount(number, tag, Fate::Thinned, |stream| {
-            stream.marks.thin(last + 1, exponent);
-            stream.out.retain(|&sequence, _| sequence > last || keeps_at(sequence, exponent));
-            stream.settle();
-        });
-        true
+        // The rule covers everything before, too. That is as coarse already, because the sweep comes from there.
+        let mut marks = stream.marks.clone();
+        marks.thin(last + 1, exponent);
+        self.recount(number, tag, Fate::Thinned, marks)
     }
 
     pub(crate) fn make_memory_room(

@@ -67,7 +67,7 @@ impl Survey {
 
     /// Holes that had been durable.
     pub(crate) fn damage(&self) -> impl Iterator<Item = &Hole> {
-        self.holes.iter().filter(|hole| self.index.is_some() || hole.start < self.durable)
+        self.holes.iter().filter(|hole| hole.start < self.durable)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Group commit: pending records and marks into the tail, one sync, and what happens when the disk says no.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use crate::body::{Checkpoint, Commit, Gauge, Index, IndexEntry, RECORD_HEAD_BYTES, RecordHead};
 use crate::error::DiskError;
@@ -314,11 +315,27 @@ impl<S: Storage> Spool<S> {
                     boot_ms: self.clock.last_boot_ms(),
                     epoch: self.session.epoch,
                     gauge: self.gauge(),
+                    sealed: self.sealed_ranges(),
                     streams: streams.collect(),
                 };
                 Opening::Checkpoint(checkpoint.encode())
             }
         }
+    }
+
+    /// Numbers of the segments whose index may be believed.
+    fn sealed_ranges(&self) -> Vec<RangeInclusive<u64>> {
+        let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+        for (&number, segment) in &self.segments {
+            if !segment.sealed || segment.rewrite || segment.bad_reads > 0 {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if *last.end() + 1 == number => *last = *last.start()..=number,
+                Some(_) | None => ranges.push(number..=number),
+            }
+        }
+        ranges
     }
 
     /// Chooses records, most important streams first, as many as segment and allowance take.

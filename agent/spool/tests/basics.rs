@@ -175,3 +175,35 @@ fn most_important_first_and_rewound_when_the_connection_is_gone() {
     spool.rewind();
     assert_eq!(drain(&mut spool), order);
 }
+
+/// The reader had passed the end of the tail, looking for a record that was gone, when more was committed there. It has to
+/// look again; once it did not, the floor rose past records that nobody had been given.
+#[test]
+fn what_is_committed_behind_the_reader_is_still_handed_out() {
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1);
+    let stream = spool.define("event", StreamPolicy::default()).unwrap();
+    let append = |spool: &mut Spool<Simulated>, text: &str| {
+        spool.append(stream, text.into(), BootMs(0)).unwrap().id
+    };
+    let first = append(&mut spool, "1");
+    let second = append(&mut spool, "2");
+    spool.commit(BootMs(0));
+    assert_eq!(drain(&mut spool).len(), 2);
+    spool.acknowledge(second, BootMs(0));
+    append(&mut spool, "3");
+    append(&mut spool, "4");
+    spool.rewind();
+    let out: Vec<_> = (0..2).map(|_| spool.next(BootMs(0)).unwrap()).collect();
+    assert_eq!(out[0].id, first);
+    assert_eq!(out[1].payload, b"3");
+    spool.commit(BootMs(0));
+    append(&mut spool, "5");
+    let rest: Vec<_> = std::iter::from_fn(|| spool.next(BootMs(0))).collect();
+    assert_eq!(rest.iter().map(|d| &d.payload[..]).collect::<Vec<_>>(), [b"4", b"5"]);
+    for delivery in out.iter().chain(&rest) {
+        assert_eq!(spool.acknowledge(delivery.id, BootMs(0)), Acknowledgement::Freed);
+    }
+    let report = spool.report(BootMs(0)).streams.remove(0);
+    assert_eq!((report.held.records, report.counts.get(Fate::Acknowledged).records), (0, 5));
+}

@@ -330,10 +330,14 @@ impl World {
             if (missing.len() as u64) > losses {
                 return Err(format!("{tag}: {missing:?} gone, {losses} counted"));
             }
-            let undurable = known.clone().filter(|(_, known)| !known.durable).count() as u64;
+            // What was acknowledged before its commit was never written; if the mark is torn away, it looks lost.
+            let could_be = known
+                .clone()
+                .filter(|(_, known)| !known.durable || known.ended.is_some() && !known.surely_gone);
+            let could_be = could_be.count() as u64;
             let lost = stream.counts.get(Fate::Lost).records;
-            if lost > undurable {
-                return Err(format!("{tag}: {lost} lost, of {undurable} that could be"));
+            if lost > could_be {
+                return Err(format!("{tag}: {lost} lost, of {could_be} that could be"));
             }
             let back = known.clone().find(|(id, known)| known.surely_gone && present.contains(id));
             if let Some((id, _)) = back {
