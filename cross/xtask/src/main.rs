@@ -7,9 +7,11 @@ mod bench;
 mod dist;
 mod footprint;
 mod packages;
+mod python;
 mod steps;
 mod test;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -28,6 +30,17 @@ Commands:
   guest      boot an emulated 32-bit ARM machine and run binaries for it on dates past 2038;
              --outrider PATH [--olsr-bridge PATH] --init PATH (of `guest`, from cross/guest)
 ";
+
+/// Goes to the workspace's root, from where all paths in this program count, and returns it.
+fn enter_workspace() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let enter = |root: &Path| {
+        let root = root.canonicalize()?;
+        std::env::set_current_dir(&root)?;
+        Ok(root)
+    };
+    enter(&root).map_err(|e: std::io::Error| format!("entering {}: {e}", root.display()))
+}
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -18,6 +18,7 @@ struct Tally {
 
 /// Runs all checks and tests.
 pub fn run_all() -> Result<(), String> {
+    crate::enter_workspace()?;
     packages::ensure(packages::FOR_TESTS, &[])?;
     let mut failures: Vec<String> = Vec::new();
     let mut note = |result: Result<(), String>| {

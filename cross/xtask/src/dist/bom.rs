@@ -27,6 +27,11 @@ pub struct Papers<'a> {
     pub tools: &'a [Tool],
 }
 
+/// Brings what the papers of the workspace `root` are checked with.
+pub fn prepare(root: &Path) -> Result<(), String> {
+    sbom::validator(root, &root.join(VENV)).map(drop)
+}
+
 impl Papers<'_> {
     /// Writes bill of materials (checked) and licence texts of one target into `folder`; returns their paths.
     pub fn write(&self, folder: &Path, inventory: &Inventory) -> Result<[PathBuf; 2], String> {

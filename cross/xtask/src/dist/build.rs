@@ -17,8 +17,11 @@ use crate::steps::{quiet, run};
 /// Digits of a commit that stand in a version.
 const SHORT: usize = 12;
 
+/// Commit of sources that came without git.
+const UNKNOWN: &str = "unknown";
+
 /// What identifies a build; it is the same wherever that build happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// The commit, with `-dirty` when files differ from it.
     pub commit: String,
@@ -33,14 +36,21 @@ impl Source {
     /// SOURCE_DATE_EPOCH says, which is needed then.
     pub fn read(root: &Path) -> Result<Source, String> {
         let git = |arguments: &[&str]| {
-            // Whoever owns the folder: nothing of it is run here.
             let mut git = Command::new("git");
-            quiet(git.args(["-c", "safe.directory=*"]).args(arguments).current_dir(root))
+            // Whoever owns the folder, and whatever it wants to run.
+            git.args(["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]);
+            quiet(git.args(["-c", "log.showSignature=false"]).args(arguments).current_dir(root))
         };
-        let commit = match git(&["rev-parse", "HEAD"]) {
-            Ok(commit) => commit.trim().to_owned(),
+        let top = git(&["rev-parse", "--show-toplevel"]).map(|top| PathBuf::from(top.trim()));
+        match top {
+            // Sources that were unpacked somewhere in a repository are not that repository's.
+            Ok(top) if fs::canonicalize(&top).ok() == fs::canonicalize(root).ok() => (),
+            Ok(top) => {
+                return Source::without_git(&format!("the repository is {}", top.display()));
+            }
             Err(e) => return Source::without_git(&e),
-        };
+        }
+        let commit = git(&["rev-parse", "HEAD"])?.trim().to_owned();
         let dirty = !git(&["status", "--porcelain"])?.trim().is_empty();
         let epoch = git(&["log", "-1", "--format=%ct"])?;
         let epoch = epoch.trim().parse().map_err(|_| format!("git gave an odd time: {epoch}"))?;
@@ -55,7 +65,12 @@ impl Source {
             .ok_or_else(|| {
                 format!("{why}: sources without git need SOURCE_DATE_EPOCH, their time in seconds since 1970")
             })?;
-        Ok(Source { commit: "unknown".to_owned(), epoch, tags: Vec::new() })
+        Ok(Source { commit: UNKNOWN.to_owned(), epoch, tags: Vec::new() })
+    }
+
+    /// Whether it can be said for certain what is built.
+    pub fn is_certain(&self) -> bool {
+        !self.commit.ends_with("-dirty") && self.commit != UNKNOWN
     }
 
     /// Version of what is built: `package` when the commit has the tag `v` + `package`, else with the commit behind it.
@@ -71,16 +86,26 @@ impl Source {
     }
 }
 
+/// Where a build happens.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Of wrappers and caches of the C compiler.
+    pub work: PathBuf,
+    /// Root of the sources.
+    pub workspace: PathBuf,
+    /// Cargo's target folder.
+    pub output: PathBuf,
+    /// Cargo's home, with the sources of all dependencies.
+    pub home: PathBuf,
+}
+
 /// One way to build for one target: folders, wrappers and flags.
 pub struct Build<'a> {
     pub target: &'a Target,
     pub toolchain: &'a Toolchain,
     pub std: Std,
     pub source: &'a Source,
-    /// Root of the sources; the current folder but for a second build of the same.
-    pub workspace: PathBuf,
-    /// Cargo's target folder.
-    pub output: PathBuf,
+    pub folders: Folders,
     wrappers: PathBuf,
 }
 
@@ -97,49 +122,69 @@ pub struct Built {
 }
 
 impl<'a> Build<'a> {
-    /// Prepares wrappers and start-up code below `work`.
+    /// Prepares wrappers and start-up code.
     pub fn new(
         target: &'a Target,
         toolchain: &'a Toolchain,
         std: Std,
         source: &'a Source,
-        work: &Path,
-        workspace: &Path,
-        output: &Path,
+        folders: Folders,
     ) -> Result<Build<'a>, String> {
-        let wrappers = work.join(&target.name);
-        fs::create_dir_all(&wrappers).map_err(|e| format!("making {}: {e}", wrappers.display()))?;
-        let build = Build {
-            target,
-            toolchain,
-            std,
-            source,
-            workspace: workspace.to_owned(),
-            output: output.to_owned(),
-            wrappers,
-        };
-        build.write_wrappers(&work.join("zig-cache"))?;
+        let wrappers = folders.work.join(&target.name);
+        let build = Build { target, toolchain, std, source, folders, wrappers };
+        build.forget_other_tools()?;
+        build.write_wrappers()?;
         Ok(build)
+    }
+
+    /// Removes what other tools have made: cargo looks neither into the linker nor into the C compiler, and would keep it.
+    fn forget_other_tools(&self) -> Result<(), String> {
+        let Target { zig: target, zig_cpu: cpu, .. } = self.target;
+        let Toolchain { zig, zig_version, rustc_details, .. } = self.toolchain;
+        let tools = format!(
+            "{} {zig_version} {target} {cpu} {:?}\n{rustc_details}\n",
+            zig.display(),
+            self.std
+        );
+        let note = self.wrappers.join("made-with");
+        if fs::read_to_string(&note).is_ok_and(|made_with| made_with == tools) {
+            return Ok(());
+        }
+        for folder in [&self.wrappers, &self.folders.output.join(&self.target.triple)] {
+            if folder.exists() {
+                fs::remove_dir_all(folder)
+                    .map_err(|e| format!("removing {}: {e}", folder.display()))?;
+            }
+        }
+        fs::create_dir_all(&self.wrappers)
+            .and_then(|()| fs::write(&note, tools))
+            .map_err(|e| format!("making {}: {e}", self.wrappers.display()))
     }
 
     /// `cargo <words>` for this target.
     pub fn cargo(&self, words: &[&str]) -> Result<Command, String> {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        for (variable, _) in std::env::vars_os() {
+            if decides_bytes(&variable.to_string_lossy()) {
+                command.env_remove(variable);
+            }
+        }
         let variable = self.target.variable();
         command
             .args(words)
             .args(["--locked", "--target", &self.target.triple])
             .arg("--target-dir")
-            .arg(&self.output)
-            .current_dir(&self.workspace)
+            .arg(&self.folders.output)
+            .current_dir(&self.folders.workspace)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags()?.join("\x1f"))
             .env(format!("CC_{variable}"), self.wrappers.join("cc"))
             .env(format!("AR_{variable}"), self.wrappers.join("ar"))
             .env(format!("CFLAGS_{variable}"), self.c_flags()?)
             .env("SOURCE_DATE_EPOCH", self.source.epoch.to_string())
             .env("OUTRIDER_BUILD", self.label())
-            .env_remove("RUSTFLAGS")
-            .env_remove("CFLAGS");
+            .env("CC_SHELL_ESCAPED_FLAGS", "1")
+            .env("RUSTC", self.toolchain.sysroot.join("bin/rustc"))
+            .env("CARGO_HOME", &self.folders.home);
         if let [_, ..] = self.target.runner() {
             let runner = format!("CARGO_TARGET_{}_RUNNER", variable.to_uppercase());
             command.env(runner, self.target.runner().join(" "));
@@ -174,13 +219,15 @@ impl<'a> Build<'a> {
         format!("commit {}, rustc {rustc}, std from {std}, zig {zig}", self.source.commit)
     }
 
-    /// Builds all programs and splits off their debug information.
-    pub fn programs(&self) -> Result<Vec<Built>, String> {
+    /// Builds all programs, with `environment` besides, and splits off their debug information.
+    pub fn programs(&self, environment: &[(&str, &str)]) -> Result<Vec<Built>, String> {
         let mut words = vec!["build", "--profile", "dist"];
         for program in PROGRAMS {
             words.extend(["--package", program, "--bin", program]);
         }
-        run(&format!("build for {}", self.target.name), &mut self.cargo(&words)?)?;
+        let mut cargo = self.cargo(&words)?;
+        cargo.envs(environment.iter().copied());
+        run(&format!("build for {}", self.target.name), &mut cargo)?;
         PROGRAMS.iter().map(|program| self.take_apart(program)).collect()
     }
 
@@ -188,7 +235,7 @@ impl<'a> Build<'a> {
     pub fn guest(&self) -> Result<PathBuf, String> {
         let words = ["build", "--profile", "dist", "--package", "guest"];
         run(&format!("guest for {}", self.target.name), &mut self.cargo(&words)?)?;
-        Ok(self.output.join(&self.target.triple).join("dist/guest"))
+        Ok(self.folders.output.join(&self.target.triple).join("dist/guest"))
     }
 
     /// Flags that decide the bytes, without the folders of this machine.
@@ -208,7 +255,7 @@ impl<'a> Build<'a> {
     }
 
     fn take_apart(&self, program: &'static str) -> Result<Built, String> {
-        let folder = self.output.join(&self.target.triple).join("dist");
+        let folder = self.folders.output.join(&self.target.triple).join("dist");
         let whole = folder.join(program);
         let stripped = folder.join(format!("{program}.stripped"));
         let debug = folder.join(format!("{program}.debug"));
@@ -247,23 +294,27 @@ impl<'a> Build<'a> {
 
     /// Folders whose names must not reach the bytes, and what stands for them.
     fn remapped(&self) -> Result<Vec<(PathBuf, &'static str)>, String> {
-        let home = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
-            .ok_or("neither CARGO_HOME nor HOME is set")?;
         let zig = self.toolchain.zig.parent().unwrap_or(&self.toolchain.zig).to_owned();
         // The last one that fits wins, and the others may be inside the workspace.
-        Ok(vec![
-            (self.workspace.clone(), "/outrider"),
-            (self.output.clone(), "/target"),
-            (home, "/cargo"),
-            (self.toolchain.sysroot.clone(), "/rust"),
-            (zig, "/zig"),
-        ])
+        let mut folders = vec![
+            (self.folders.workspace.clone(), "/outrider"),
+            (self.folders.output.clone(), "/target"),
+            (self.folders.home.clone(), "/cargo"),
+        ];
+        // Named after the registry's address, which may be a mirror's.
+        if let Ok(registries) = fs::read_dir(self.folders.home.join("registry/src")) {
+            let mut registries: Vec<PathBuf> =
+                registries.flatten().map(|entry| entry.path()).collect();
+            registries.sort();
+            folders.extend(registries.into_iter().map(|folder| (folder, "/crates")));
+        }
+        folders.extend([(self.toolchain.sysroot.clone(), "/rust"), (zig, "/zig")]);
+        Ok(folders)
     }
 
-    fn write_wrappers(&self, cache: &Path) -> Result<(), String> {
+    fn write_wrappers(&self) -> Result<(), String> {
         let zig = shell_word(&self.toolchain.zig.display().to_string());
+        let cache = self.folders.work.join("zig-cache");
         let cache = shell_word(&cache.display().to_string());
         let Target { zig: target, zig_cpu: cpu, .. } = self.target;
         let head =
@@ -281,22 +332,13 @@ impl<'a> Build<'a> {
             Std::Own => (String::new(), String::new()),
             Std::Source => self.start_up()?,
         };
-        let linker = self.wrappers.join("ld");
-        let old = fs::read(&linker).unwrap_or_default();
         self.script(
             "ld",
             // rustc takes every LLD for the one that plays all linkers.
             &format!(
                 "{head}[ \"$1\" = -flavor ] && shift 2\nexec {zig} ld.lld {before} \"$@\" {after}\n"
             ),
-        )?;
-        // Cargo does not look into the linker, so it would keep what another one has linked.
-        let linked = self.output.join(&self.target.triple);
-        if fs::read(&linker).unwrap_or_default() != old && linked.exists() {
-            fs::remove_dir_all(&linked)
-                .map_err(|e| format!("removing {}: {e}", linked.display()))?;
-        }
-        Ok(())
+        )
     }
 
     /// Start-up code and libraries of this target, as words of a shell.
@@ -326,7 +368,9 @@ impl<'a> Build<'a> {
                 .rfind(|line| line.starts_with("ld.lld "))
                 .filter(|_| output.status.success())
                 .ok_or(format!("zig does not build musl for {}: {text}", self.target.zig))?;
-            fs::write(&said, link).map_err(failed)?;
+            // Renamed when complete: half a line would be believed for ever.
+            let partial = folder.join("link.partial");
+            fs::write(&partial, link).and_then(|()| fs::rename(&partial, &said)).map_err(failed)?;
         }
         // The command line is printed without quotes and from elsewhere: what is in it is found by the cache's names.
         let link = fs::read_to_string(&said).map_err(failed)?;
@@ -381,6 +425,77 @@ impl<'a> Build<'a> {
 /// Panics end a program; tables to unwind with would be dead weight.
 const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
 
+/// Cargo's home on this machine.
+pub fn cargo_home() -> Result<PathBuf, String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
+        .ok_or("neither CARGO_HOME nor HOME is set")?;
+    std::path::absolute(&home).map_err(|e| format!("{}: {e}", home.display()))
+}
+
+/// Whether an environment variable could change what a build gives, so that it must not reach it.
+fn decides_bytes(variable: &str) -> bool {
+    const BEGIN: &[&str] = &[
+        "CARGO_PROFILE_",
+        "CARGO_BUILD_",
+        "CARGO_TARGET_",
+        "CARGO_UNSTABLE_",
+        "RUSTC",
+        "CFLAGS",
+        "CXXFLAGS",
+        "CC_",
+        "AR_",
+        "TARGET_",
+        "HOST_",
+        "ZIG_",
+        "LD_",
+    ];
+    const WHOLE: &[&str] = &[
+        "CARGO_ENCODED_RUSTFLAGS",
+        "RUSTFLAGS",
+        "CC",
+        "AR",
+        "CPATH",
+        "C_INCLUDE_PATH",
+        "LIBRARY_PATH",
+        "CRATE_CC_NO_DEFAULTS",
+    ];
+    WHOLE.contains(&variable) || BEGIN.iter().any(|begin| variable.starts_with(begin))
+}
+
+/// Fails when a configuration file of cargo outside of the workspace `root` says how programs are built. Cargo reads those
+/// of all folders above and of its home, and there is no option to keep it from that.
+pub fn no_foreign_settings(root: &Path, home: &Path) -> Result<(), String> {
+    let above = root.ancestors().skip(1).map(|folder| folder.join(".cargo"));
+    for folder in above.chain([home.to_owned()]) {
+        for name in ["config.toml", "config"] {
+            let path = folder.join(name);
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            if let Some(setting) = foreign_setting(&text) {
+                return Err(format!(
+                    "{} sets `{setting}`, which would change the programs; build without that file",
+                    path.display()
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first setting in a configuration of cargo that decides what a build gives.
+fn foreign_setting(text: &str) -> Option<String> {
+    /// Keys of `[build]` that only say where and how fast.
+    const HARMLESS: &[&str] = &["jobs", "target-dir", "incremental", "dep-info-basedir"];
+    let settings: toml::Table = toml::from_str(text).ok()?;
+    let tables = ["profile", "target", "env", "unstable", "patch", "paths"];
+    if let Some(table) = tables.into_iter().find(|table| settings.contains_key(*table)) {
+        return Some(table.to_owned());
+    }
+    let build = settings.get("build")?.as_table()?;
+    build.keys().find(|key| !HARMLESS.contains(&key.as_str())).map(|key| format!("build.{key}"))
+}
+
 /// What makes cargo build std along, without what is only for backtraces and unwinding: a release has neither.
 const BUILD_STD: &[&str] = &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
 
@@ -398,7 +513,31 @@ fn shell_word(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, shell_word};
+    use super::{Source, decides_bytes, foreign_setting, shell_word};
+
+    #[test]
+    fn what_decides_the_bytes_is_kept_away() {
+        for variable in
+            ["CARGO_PROFILE_DIST_OPT_LEVEL", "RUSTC_WRAPPER", "CFLAGS_armv7", "CC", "CPATH"]
+        {
+            assert!(decides_bytes(variable), "{variable}");
+        }
+        for variable in
+            ["CARGO_HOME", "PATH", "HOME", "RUSTUP_TOOLCHAIN", "CARGO", "CARGO_NET_OFFLINE"]
+        {
+            assert!(!decides_bytes(variable), "{variable}");
+        }
+    }
+
+    #[test]
+    fn settings_of_others_that_decide_the_bytes_are_found() {
+        assert_eq!(foreign_setting("[net]\noffline = true\n[build]\njobs = 1\n"), None);
+        assert_eq!(foreign_setting("[source.a]\nreplace-with = \"b\"\n"), None);
+        let found = |text: &str| foreign_setting(text).unwrap();
+        assert_eq!(found("[profile.dist]\nopt-level = 3\n"), "profile");
+        assert_eq!(found("[build]\nrustflags = [\"-g\"]\n"), "build.rustflags");
+        assert_eq!(found("[env]\nCFLAGS = \"-O0\"\n"), "env");
+    }
 
     #[test]
     fn only_the_tagged_commit_has_the_plain_version() {

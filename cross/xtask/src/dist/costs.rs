@@ -140,6 +140,12 @@ pub fn report(whole: &Path) -> Result<Costs, String> {
 }
 
 impl Costs {
+    /// Names of all crates that have bytes in it, but for Rust's core, alloc and std.
+    pub fn crates(&self) -> impl Iterator<Item = &str> {
+        let names = self.parts.iter().map(|part| part.name.as_str());
+        names.filter(|name| *name != RUNTIME && *name != names::STD)
+    }
+
     /// A Markdown table of all rows, with the whole as its last.
     pub fn markdown(&self) -> String {
         let mut text = String::from("| crate | code | data | share |\n|---|---:|---:|---:|\n");

@@ -50,6 +50,8 @@ pub struct Component {
     pub purl: String,
     /// Name as its makers use it.
     pub name: String,
+    /// Name of the crate in Rust code, and so in symbols; nothing for what is not Rust.
+    pub library: Option<String>,
     /// Version as its makers use it.
     pub version: String,
     /// Where it comes from.
@@ -84,6 +86,17 @@ impl Inventory {
             Origin::Registry | Origin::Rust | Origin::Runtime => true,
             Origin::Own | Origin::BuildOnly => false,
         })
+    }
+
+    /// Which of `crates`, named as in Rust code, are not among the components that are linked.
+    pub fn lacks<'a>(&self, crates: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let known: BTreeSet<&str> = self
+            .components
+            .values()
+            .filter(|component| component.origin != Origin::BuildOnly)
+            .filter_map(|component| component.library.as_deref())
+            .collect();
+        crates.filter(|name| !known.contains(name)).collect()
     }
 
     /// How many components have this origin.
@@ -126,6 +139,7 @@ impl Zig {
             purl: format!("pkg:pypi/ziglang@{}#ziglang/{part}", encode(&self.version)),
             name: name.to_owned(),
             version: self.version.clone(),
+            library: None,
             origin: Origin::Runtime,
             licence: licence.to_owned(),
             repository: Some("https://ziglang.org".to_owned()),
@@ -296,6 +310,7 @@ impl<'a> Side<'a> {
         let common = Component {
             purl: String::new(),
             name: name.clone(),
+            library: Some(facts.library.clone()),
             version: version.clone(),
             origin: Origin::Own,
             licence,

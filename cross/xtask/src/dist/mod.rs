@@ -23,9 +23,11 @@ mod fixtures;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
-use build::{Build, Source};
+use crate::steps::run as step;
+use build::{Build, Folders, Source};
 use publish::Signing;
 use release::{Checked, Program, Release};
 use targets::Targets;
@@ -61,9 +63,9 @@ impl Options {
                         other => return Err(format!("dist: `--std {other}`: auto, own or source")),
                     });
                 }
-                "--out" => out = PathBuf::from(value()?),
-                "--sign" => secret = Some(PathBuf::from(value()?)),
-                "--verify" => public = Some(PathBuf::from(value()?)),
+                "--out" => out = absolute(value()?)?,
+                "--sign" => secret = Some(absolute(value()?)?),
+                "--verify" => public = Some(absolute(value()?)?),
                 other => return Err(format!("dist has no option `{other}`")),
             }
         }
@@ -71,20 +73,46 @@ impl Options {
     }
 }
 
+/// A path from the command line, before the current folder changes.
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|e| format!("dist: {path}: {e}"))
+}
+
 /// Builds, checks and publishes. `arguments` are those after the command's name.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let options = Options::read(arguments)?;
-    let Targets { toolchain: pins, targets } = Targets::read()?;
-    let targets = targets::select(targets, &options.targets)?;
-    let root = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
+    let root = crate::enter_workspace()?;
+    let Targets { toolchain: pins, targets: known } = Targets::read()?;
+    let names: Vec<String> = known.iter().map(|target| target.name.clone()).collect();
+    let targets = targets::select(known, &options.targets)?;
+    let missing: Vec<String> = names
+        .into_iter()
+        .filter(|name| targets.iter().all(|target| target.name != *name))
+        .collect();
     let out = root.join(&options.out);
-    release::replaceable(&out)?;
+    release::prepare(&out)?;
     let work = root.join(WORK);
     fs::create_dir_all(&work).map_err(|e| format!("making {}: {e}", work.display()))?;
-    let mut toolchain = toolchain::prepare(&pins, &work)?;
+    // Held until the end: two runs would check and pack each other's files.
+    let lock = work.join("lock");
+    let lock = fs::File::create(&lock).map_err(|e| format!("making {}: {e}", lock.display()))?;
+    lock.try_lock().map_err(|e| format!("another run works in {}: {e}", work.display()))?;
+    let home = build::cargo_home()?;
+    build::no_foreign_settings(&root, &home)?;
     let source = Source::read(&root)?;
+    if options.signing != Signing::Unsigned && !source.is_certain() {
+        return Err(format!("commit {}: only what is committed is signed", source.commit));
+    }
     let version = source.version(env!("CARGO_PKG_VERSION"));
+    // What ends a release at its end is better known now.
+    let changelog = fs::read_to_string(root.join("CHANGELOG.md"))
+        .map_err(|e| format!("reading CHANGELOG.md: {e}"))?;
+    let changes = publish::changelog_section(&changelog, &version)?;
+    let mut toolchain = toolchain::prepare(&pins, &work)?;
+    bom::prepare(&root)?;
     println!("Outrider {version} for {} targets", targets.len());
+    let mut fetch = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    step("sources of all crates", fetch.args(["fetch", "--quiet", "--locked"]))?;
 
     let host = emulated::Host::build()?;
     let wish = options.std.unwrap_or(pins.std);
@@ -94,8 +122,13 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         let started = Instant::now();
         let (std, std_from) = toolchain.std_for(&target, wish, &pins, &work)?;
         println!("==> {}: std {std_from}", target.name);
-        let build =
-            Build::new(&target, &toolchain, std, &source, &work, &root, &work.join("build"))?;
+        let folders = Folders {
+            work: work.clone(),
+            workspace: root.clone(),
+            output: work.join("build"),
+            home: home.clone(),
+        };
+        let build = Build::new(&target, &toolchain, std, &source, folders)?;
         let checked =
             checked(&build, std_from, &host, &work).map_err(|e| format!("{}: {e}", target.name))?;
         times.push((target.name.clone(), started.elapsed().as_secs()));
@@ -108,8 +141,12 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         toolchain: &toolchain,
         pins: &pins,
         signing: &options.signing,
+        missing: &missing,
     };
-    release.make(&all, &work.join("release"), &out)?;
+    if Source::read(&root)? != source {
+        return Err("the sources were changed while they were built".to_owned());
+    }
+    release.make(&all, &changes, &out)?;
     println!("\n{}", release::sizes(&all));
     for (name, seconds) in times {
         println!("{name}: built and checked in {seconds} s");
@@ -126,7 +163,7 @@ fn checked(
     work: &Path,
 ) -> Result<Checked, String> {
     let target = build.target;
-    let built = build.programs()?;
+    let built = build.programs(&[])?;
     let mut checks = Vec::new();
     let mut programs = Vec::new();
     for one in &built {
@@ -194,8 +231,6 @@ fn checked(
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::{Options, Signing, Wish};
 
     fn read(words: &[&str]) -> Result<Options, String> {
@@ -209,7 +244,7 @@ mod tests {
         let all = read(&["--target", "armv6", "--std", "auto", "--target", "x86_64", "--out", "o"]);
         let all = all.unwrap();
         assert_eq!(all.targets, ["armv6", "x86_64"]);
-        assert_eq!((all.std, all.out), (Some(Wish::Auto), PathBuf::from("o")));
+        assert_eq!((all.std, all.out), (Some(Wish::Auto), std::path::absolute("o").unwrap()));
         for (words, message) in [
             (&["--std", "mine"][..], "auto, own or source"),
             (&["--target"], "--target needs a value"),

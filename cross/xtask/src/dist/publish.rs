@@ -3,6 +3,7 @@
 //! Uses the programs that the receiver checks with (sha256sum, minisign), and checks with them at once. Never makes a key and
 //! never signs with one that the releaser did not name: a folder without a signature is said to be unsigned.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
@@ -265,10 +266,16 @@ pub fn archive(out: &Path, files: &[Packed], epoch_s: u64) -> Result<(), String>
         let mut tar = Command::new("tar");
         tar.args(["--create", "--format=ustar", "--sort=name", "--numeric-owner"]);
         tar.args(["--owner=0", "--group=0"]).arg(format!("--mtime=@{epoch_s}"));
-        // Options of gzip from the environment would change the bytes.
-        tar.args(["--use-compress-program", "gzip -9 -n"]).env_remove("GZIP").env("LC_ALL", "C");
-        tar.arg("--file").arg(out).arg("--directory").arg(&staging).arg(".");
-        quiet(&mut tar).map(|_| ())
+        // Options from the environment would change the bytes.
+        for variable in ["GZIP", "TAR_OPTIONS", "POSIXLY_CORRECT"] {
+            tar.env_remove(variable);
+        }
+        tar.args(["--use-compress-program", "gzip -9 -n"]).env("LC_ALL", "C");
+        // By name: with `.` the archive would set the mode of the folder that it is unpacked in.
+        let tops: BTreeSet<_> =
+            files.iter().filter_map(|file| file.name.components().next()).collect();
+        tar.arg("--file").arg(out).arg("--directory").arg(&staging).arg("--").args(tops);
+        quiet(&mut tar).and_then(|_| holds(out, files))
     });
     let cleared = match staging.exists() {
         true => {
@@ -277,6 +284,24 @@ pub fn archive(out: &Path, files: &[Packed], epoch_s: u64) -> Result<(), String>
         false => Ok(()),
     };
     result.and(cleared)
+}
+
+/// Checks that the archive has `files` and nothing else but their folders.
+fn holds(archive: &Path, files: &[Packed]) -> Result<(), String> {
+    let mut tar = Command::new("tar");
+    tar.env_remove("TAR_OPTIONS")
+        .args(["--list", "--quoting-style=literal", "--file"])
+        .arg(archive);
+    let list = quiet(&mut tar)?;
+    let inside: BTreeSet<&str> = list.lines().filter(|name| !name.ends_with('/')).collect();
+    let wanted: Vec<String> =
+        files.iter().map(|file| file.name.to_string_lossy().into_owned()).collect();
+    let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+    if inside == wanted {
+        return Ok(());
+    }
+    let odd: Vec<&str> = inside.symmetric_difference(&wanted).copied().collect();
+    Err(format!("{}: missing or too much: {}", archive.display(), odd.join(", ")))
 }
 
 /// Copies `files` below the folder `staging`, which is made anew, with the modes that they are packed with.

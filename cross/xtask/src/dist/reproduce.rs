@@ -1,13 +1,13 @@
 //! Builds the same sources a second time in another folder, from nothing, and compares the bytes.
 //!
-//! Everything is different that a builder's machine may have different without being another toolchain: folder of the
-//! sources, target folder, wrappers, caches of the C compiler with its C library. Only the registry's folder is shared.
+//! Different are: folder of the sources, target folder, cargo's home, wrappers, caches of the C compiler with its C library,
+//! time zone and language. Shared are the machine, its toolchain and the sources of all dependencies.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::build::{Build, Built};
+use super::build::{Build, Built, Folders};
 
 /// Length of the other folder's name; unlike the first, so that a path in the bytes would also move what is behind it.
 const ELSEWHERE: &str = "another-folder-with-a-longer-name/in-which/the-same-is-built";
@@ -24,17 +24,18 @@ pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, 
     }
     let sources = elsewhere.join("sources");
     println!("==> {}: the same again in {}", first.target.name, elsewhere.display());
-    copy(&first.workspace, &sources, NOT_SOURCES)?;
-    let second = Build::new(
-        first.target,
-        first.toolchain,
-        first.std,
-        first.source,
-        &elsewhere.join("work"),
-        &sources,
-        &elsewhere.join("output"),
-    )?;
-    for (one, other) in built.iter().zip(second.programs()?) {
+    copy(&first.folders.workspace, &sources, NOT_SOURCES)?;
+    let home = elsewhere.join("home");
+    share_registry(&first.folders.home, &home)?;
+    let folders = Folders {
+        work: elsewhere.join("work"),
+        workspace: sources,
+        output: elsewhere.join("output"),
+        home,
+    };
+    let second = Build::new(first.target, first.toolchain, first.std, first.source, folders)?;
+    let other_builder = [("TZ", "Pacific/Apia"), ("LC_ALL", "C")];
+    for (one, other) in built.iter().zip(second.programs(&other_builder)?) {
         let read = |path: &Path| fs::read(path).map_err(|e| format!("{}: {e}", path.display()));
         if let Some(at) = first_difference(&read(&one.stripped)?, &read(&other.stripped)?) {
             return Err(format!(
@@ -48,6 +49,19 @@ pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, 
     // As large as the first build; it has said what it had to say.
     fs::remove_dir_all(&elsewhere).map_err(|e| format!("removing {}: {e}", elsewhere.display()))?;
     Ok("a second build in another folder has the same bytes".to_owned())
+}
+
+/// Makes `to` another home of cargo with the downloads of `from`.
+fn share_registry(from: &Path, to: &Path) -> Result<(), String> {
+    fs::create_dir_all(to).map_err(|e| format!("making {}: {e}", to.display()))?;
+    for name in ["registry", "config.toml", "config"] {
+        let original = from.join(name);
+        if original.exists() {
+            symlink(&original, to.join(name))
+                .map_err(|e| format!("linking {}: {e}", original.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Where two files begin to differ; the end of the shorter one when it is all that differs.

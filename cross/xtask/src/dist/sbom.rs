@@ -8,15 +8,14 @@
 //! program, and not the tools that wrote this document, which is what `metadata.tools` is for. Equal input gives
 //! equal bytes: there is no clock and no randomness in it.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::linked::{Component, Inventory, Origin};
 use super::publish::sha256;
-use crate::steps::{quiet, run};
+use crate::python;
+use crate::steps::run;
 
 /// The program that a bill is about; the others are components that it comes with.
 const MAIN: &str = "outrider";
@@ -174,31 +173,15 @@ fn rfc3339(epoch_s: u64) -> Result<String, String> {
     Ok(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
-/// Checks the document in `file` with the reference implementation, which is installed into `venv` once.
+/// Checks the document in `file` with the reference implementation.
 pub fn check(root: &Path, venv: &Path, file: &Path) -> Result<(), String> {
     let python = validator(root, venv)?;
-    run("check the bill of materials", Command::new(python).args(["-c", CHECK]).arg(file))
+    run("check the bill of materials", python::isolated(&python).args(["-c", CHECK]).arg(file))
 }
 
-/// Path of a Python that has the validator, in exactly the versions of the requirements file.
-fn validator(root: &Path, venv: &Path) -> Result<std::path::PathBuf, String> {
-    let requirements = root.join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements)
-        .map_err(|e| format!("reading {}: {e}", requirements.display()))?;
-    let python = venv.join("bin/python");
-    let stamp = venv.join("requirements.txt");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    println!("installing the validator of {REQUIREMENTS} into {} (once)", venv.display());
-    quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv)).map_err(|e| {
-        format!("{e}\nPython's module venv is needed: apt-get install python3-venv")
-    })?;
-    let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    quiet(install.args(["--no-deps", "--requirement"]).arg(&requirements))?;
-    fs::write(&stamp, wanted).map_err(|e| format!("writing {}: {e}", stamp.display()))?;
-    Ok(python)
+/// Path of a Python that has the reference implementation, which is installed into `venv` once.
+pub fn validator(root: &Path, venv: &Path) -> Result<PathBuf, String> {
+    python::environment(venv, &root.join(REQUIREMENTS))
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_file_with_a_field_that_nobody_reads_is_refused() {
-        let odd = text().replacen("zig_cpu", "zig_cpus", 1);
+        let odd = text().replacen("\nzig_cpu =", "\nzig_cpus =", 1);
         assert_ne!(odd, text());
         assert!(Targets::parse(&odd).unwrap_err().contains("zig_cpus"));
     }

@@ -1,7 +1,7 @@
 //! Brings what cross building needs and says what it took: the pinned compiler, std for a target, zig.
 //!
-//! Changes nothing of the system but this: std's sources go where `rustup component add rust-src` would put them. Everything
-//! else stays in `target/cross`.
+//! As root it installs Debian packages that are missing, saying so, and std's sources go where `rustup component add rust-src`
+//! would put them. Everything else stays in `target/cross`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::targets::{Pins, Target};
 use crate::apt::Apt;
 use crate::packages::{self, Program};
-use crate::steps::{quiet, run};
+use crate::python;
+use crate::steps::quiet;
 
 /// Pinned wheels with their checksums.
 const REQUIREMENTS: &str = "cross/requirements.txt";
@@ -64,6 +65,8 @@ pub enum Std {
 pub struct Toolchain {
     /// `rustc -V`.
     pub rustc: String,
+    /// `rustc -vV`, with its commit and its LLVM.
+    pub rustc_details: String,
     /// rustc's folder.
     pub sysroot: PathBuf,
     /// The zig program.
@@ -74,6 +77,8 @@ pub struct Toolchain {
     pub rust_src: Option<String>,
     /// LLVM's objcopy, which knows every target.
     pub objcopy: PathBuf,
+    /// What that says of its version.
+    pub objcopy_version: String,
 }
 
 /// Makes everything available that does not depend on the target, below `work`. The error has a line for each thing that
@@ -97,8 +102,21 @@ pub fn prepare(pins: &Pins, work: &Path) -> Result<Toolchain, String> {
     let objcopy = objcopy(&sysroot);
     match (zig, objcopy) {
         (Ok(zig), Ok(objcopy)) if missing.is_empty() => {
-            let zig_version = quiet(Command::new(&zig).arg("version"))?.trim().to_owned();
-            Ok(Toolchain { rustc, sysroot, zig, zig_version, rust_src: None, objcopy })
+            let said = |program: &Path, word: &str| {
+                quiet(Command::new(program).arg(word)).map(|text| text.trim().to_owned())
+            };
+            let objcopy_version = said(&objcopy, "--version")?;
+            let version = objcopy_version.lines().find(|line| line.contains("version"));
+            Ok(Toolchain {
+                rustc_details: said(&sysroot.join("bin/rustc"), "-vV")?,
+                zig_version: said(&zig, "version")?,
+                objcopy_version: version.unwrap_or_default().trim().to_owned(),
+                rustc,
+                sysroot,
+                zig,
+                rust_src: None,
+                objcopy,
+            })
         }
         (zig, objcopy) => {
             missing.extend(zig.err());
@@ -119,6 +137,8 @@ impl Toolchain {
     ) -> Result<(Std, String), String> {
         if wish != Wish::Source {
             if self.has_own(target)? || self.rustup_brings(target)? {
+                // They say what is in it.
+                self.sources(pins, work)?;
                 return Ok((Std::Own, "of the toolchain itself".to_owned()));
             }
             if wish == Wish::Own {
@@ -160,6 +180,16 @@ impl Toolchain {
             println!("rustup cannot do this from here: rustup {}", words.join(" "));
         }
         done.is_ok()
+    }
+
+    /// SHA-256 over the names and contents of std's sources, which no version covers.
+    pub fn std_sources_sha256(&self) -> Result<String, String> {
+        let list = format!(
+            "find . -type f ! -name {NOTE} | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
+        );
+        let library = self.sysroot.join("lib/rustlib/src/rust/library");
+        let said = quiet(Command::new("sh").args(["-c", &list]).current_dir(&library))?;
+        Ok(said.split(' ').next().unwrap_or_default().to_owned())
     }
 
     /// Makes sure that std's sources are where cargo looks, and says where they came from.
@@ -207,6 +237,9 @@ fn rust_src(pins: &Pins, work: &Path, folder: &Path) -> Result<String, String> {
     let library = unpacked.join(format!("usr/src/rustc-{}/library", pins.rustc));
     // Renamed when complete: half a copy must not pass for sources.
     let copy = folder.join("library.copy");
+    if copy.exists() {
+        fs::remove_dir_all(&copy).map_err(|e| format!("removing {}: {e}", copy.display()))?;
+    }
     let copied = fs::create_dir_all(folder)
         .map_err(|e| e.to_string())
         .and_then(|()| quiet(Command::new("cp").arg("-rT").arg(&library).arg(&copy)))
@@ -224,39 +257,19 @@ fn rust_src(pins: &Pins, work: &Path, folder: &Path) -> Result<String, String> {
 
 /// The pinned zig, from its wheel.
 fn zig(pins: &Pins, work: &Path) -> Result<PathBuf, String> {
-    let venv = work.join("venv");
-    let python = venv.join("bin/python");
-    let zig_path = || -> Option<PathBuf> {
-        let find =
-            "import ziglang, os; print(os.path.join(os.path.dirname(ziglang.__file__), 'zig'))";
-        quiet(Command::new(&python).args(["-c", find])).ok().map(|path| PathBuf::from(path.trim()))
-    };
-    let pinned = |path: &Path| {
-        quiet(Command::new(path).arg("version")).is_ok_and(|version| version.trim() == pins.zig)
-    };
-    if let Some(path) = zig_path()
-        && pinned(&path)
-    {
-        return Ok(path);
+    let python = python::environment(&work.join("venv"), Path::new(REQUIREMENTS))
+        .map_err(|e| format!("zig {}: {e}", pins.zig))?;
+    let find = "import ziglang, os; print(os.path.join(os.path.dirname(ziglang.__file__), 'zig'))";
+    let zig = PathBuf::from(quiet(python::isolated(&python).args(["-c", find]))?.trim());
+    let version = quiet(Command::new(&zig).arg("version"))?;
+    if version.trim() != pins.zig {
+        return Err(format!(
+            "{REQUIREMENTS} brings zig {} and {} is pinned; change them together",
+            version.trim(),
+            pins.zig
+        ));
     }
-    run("python environment", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-    run(
-        "zig",
-        Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"])
-            .args(["--require-hashes", "--requirement", REQUIREMENTS]),
-    )
-    .map_err(|e| {
-        format!(
-            "zig {}: {e}; with PyPI in reach: {1}/bin/pip install --require-hashes -r {REQUIREMENTS}",
-            pins.zig,
-            venv.display()
-        )
-    })?;
-    zig_path().filter(|path| pinned(path)).ok_or(format!(
-        "{REQUIREMENTS} and the pinned zig {} do not agree; change them together",
-        pins.zig
-    ))
+    Ok(zig)
 }
 
 /// LLVM's objcopy: part of rustup's toolchains, else Debian's.

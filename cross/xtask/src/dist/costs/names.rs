@@ -9,7 +9,7 @@
 use rustc_demangle::try_demangle;
 
 /// Name of the row for core, alloc and std.
-const STD: &str = "std";
+pub const STD: &str = "std";
 
 /// Crates that nobody can choose or leave out; rustc makes `__rustc` for the allocator and the panic handler.
 const PARTS_OF_STD: &[&str] = &[

@@ -18,6 +18,7 @@ fn component(base: &Path, name: &str, files: &[(&str, &str)]) -> Component {
         fs::write(path, text).unwrap();
     }
     Component {
+        library: None,
         purl: format!("pkg:cargo/{name}@1.0.0"),
         name: name.to_owned(),
         version: "1.0.0".to_owned(),

@@ -131,6 +131,8 @@ pub(super) struct Facts {
     /// Whether it comes from a registry, not from a folder.
     pub registry: bool,
     pub folder: PathBuf,
+    /// Name of the crate in Rust code.
+    pub library: String,
 }
 
 /// Reads `cargo metadata`: the workspace's folder, and the facts of every package.
@@ -148,6 +150,13 @@ pub(super) fn facts(text: &str) -> Result<(PathBuf, BTreeMap<Key, Facts>), Strin
         repository: Option<String>,
         source: Option<String>,
         manifest_path: PathBuf,
+        #[serde(default)]
+        targets: Vec<Made>,
+    }
+    #[derive(Deserialize)]
+    struct Made {
+        name: String,
+        kind: Vec<String>,
     }
     let metadata: Metadata =
         serde_json::from_str(text).map_err(|e| format!("cargo metadata: {e}"))?;
@@ -156,7 +165,13 @@ pub(super) fn facts(text: &str) -> Result<(PathBuf, BTreeMap<Key, Facts>), Strin
         let Some(folder) = package.manifest_path.parent() else {
             return Err(format!("cargo metadata: {} has no folder", package.name));
         };
+        let library = package
+            .targets
+            .into_iter()
+            .find(|made| made.kind.iter().any(|kind| kind.ends_with("lib")))
+            .map_or_else(|| package.name.clone(), |made| made.name);
         let one = Facts {
+            library: library.replace('-', "_"),
             licence: package.license,
             repository: package.repository,
             registry: package.source.is_some_and(|source| source.starts_with("registry+")),

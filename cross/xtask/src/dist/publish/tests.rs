@@ -215,11 +215,10 @@ fn archives_depend_on_names_contents_and_modes_only() {
     let list = quiet(list.arg(first).env("LC_ALL", "C")).unwrap();
     let words: Vec<Vec<&str>> = list.lines().map(|l| l.split_whitespace().collect()).collect();
     let expected = [
-        ("drwxr-xr-x", "./"),
-        ("drwxr-xr-x", "./outrider-0.2.0/"),
-        ("-rw-r--r--", "./outrider-0.2.0/CHANGES.md"),
-        ("drwxr-xr-x", "./outrider-0.2.0/bin/"),
-        ("-rwxr-xr-x", "./outrider-0.2.0/bin/outrider"),
+        ("drwxr-xr-x", "outrider-0.2.0/"),
+        ("-rw-r--r--", "outrider-0.2.0/CHANGES.md"),
+        ("drwxr-xr-x", "outrider-0.2.0/bin/"),
+        ("-rwxr-xr-x", "outrider-0.2.0/bin/outrider"),
     ];
     assert_eq!(words.len(), expected.len(), "{list}");
     for (line, (mode, name)) in words.iter().zip(expected) {
