@@ -41,6 +41,22 @@ fn records_travel_together_and_are_forgotten_only_when_acknowledged() {
 }
 
 #[test]
+fn a_queue_that_hands_out_no_more_is_asked_again_after_an_acknowledgement() {
+    let mut world = events_and_bulk();
+    world.queue_window = 10;
+    for _ in 0..100 {
+        world.append(0, 30);
+    }
+    world.connect(SLOTS, None);
+    world.settle();
+    let fetches = world.fetches;
+    world.settle();
+    assert_eq!(world.fetches, fetches, "not in a circle");
+    world.acknowledge_until_quiet();
+    assert_eq!((world.held(0), world.received(0)), (0, 100));
+}
+
+#[test]
 fn an_event_passes_a_backlog() {
     let mut world = events_and_bulk();
     for _ in 0..1000 {

@@ -7,15 +7,17 @@
 //! window = rate * (2 * shortest trip + deviation of the trips + 20 ms)
 //! ```
 //!
-//! - *rate* is the highest delivery rate of the last ten windows' worth of acknowledgements: bytes acknowledged while a message
-//!   was under way, by the time it was (draft-ietf-ccwg-bbr section 4.1). The highest, because a link that loses packets delivers in
-//!   bursts with silence in between.
+//! - *rate* is the mean of the last ten rounds. A round lasts from one acknowledgement to that of something that was sent after
+//!   the next; its rate is what was acknowledged meanwhile, by the time. Not the highest of them, as BBR takes: above TCP, bytes
+//!   that waited for one lost packet are all acknowledged at once, and the highest rate would be that of such a moment.
 //! - *shortest trip* is the time from publication to acknowledgement when nothing stood in the way. Twice of it keeps the link
-//!   filled and lets the window double each trip as long as the rate follows: that is also how it starts.
-//! - *deviation* gives room where TCP repeats itself. It is bounded by [`DEVIATION_MAX`].
+//!   filled, and lets the window grow as long as the rate follows.
+//! - *deviation* gives room where TCP repeats itself. It is bounded, because a window that is too large makes trips
+//!   deviate by itself.
 //!
-//! The shortest trip is forgotten after [`PROBE_EVERY`], when the window halves for one trip so that a standing queue of our
-//! own making is not taken for the link. While there is nothing to send nothing is learned, and nothing forgotten.
+//! A connection begins with three times the shortest trip and the rate of its last round alone, until that has not grown for
+//! three rounds. The shortest trip is forgotten after [`PROBE_EVERY`], when the window is three quarters of a
+//! trip for as long as one takes, so that a standing queue of our own making is not taken for the link. While there is nothing to send nothing is learned, and nothing forgotten.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,8 +25,8 @@ use std::time::Duration;
 use super::RoundTrip;
 use crate::core::time::Mono;
 
-/// Window of a connection about which nothing is known. On the slowest link the project knows (81 kB/s) 0.4 s of queue.
-pub const WINDOW_BYTES_FIRST: u64 = 32 * 1024;
+/// Window of a connection about which nothing is known. On the slowest link the project knows (81 kB/s) 0.8 s of queue.
+pub const WINDOW_BYTES_FIRST: u64 = 64 * 1024;
 
 /// The window is never smaller: TCP's own first window has 14 kB (RFC 6928), and less could never find out that a link got
 /// better.
@@ -43,19 +45,23 @@ const MESSAGES_PER_WINDOW: u64 = 8;
 /// And a message takes the link no longer than this: what is urgent waits for the one before it.
 const MESSAGE_TIME_MAX: Duration = Duration::from_millis(400);
 
-/// Rounds of which the highest rate counts.
+/// Rounds whose mean counts.
 const ROUNDS: usize = 10;
+
+/// Rounds without growth that end the beginning, and what counts as growth, in percent of the best before (as BBR does,
+/// draft-ietf-ccwg-bbr section 5.3.1.2).
+const FLAT_ROUNDS: u32 = 3;
+const GROWTH_PERCENT: u64 = 125;
 
 /// Age at which the shortest trip is measured anew.
 pub const PROBE_EVERY: Duration = Duration::from_secs(60);
 
-/// A probe costs about one trip at half the window. On a link with long trips it comes after at least this many of them, so
-/// that it costs at most a fortieth.
-const PROBE_EVERY_TRIPS: u32 = 20;
+/// A probe costs about a quarter of a trip. On a link with long trips it comes after at least this many of them.
+const PROBE_EVERY_TRIPS: u32 = 40;
 
-/// Room that trips may deviate at most: TCP's first wait to send again (RFC 6298 section 2), beyond which it is the link that
-/// has got worse.
-pub const DEVIATION_MAX: Duration = Duration::from_secs(1);
+/// Trips may deviate by the shortest trip and this, what Linux waits at least before it sends a packet again; what is beyond is
+/// not given room.
+const DEVIATION_BEYOND_TRIP: Duration = Duration::from_millis(200);
 
 /// What a broker's own scheduling adds to a trip on a fast link.
 const JITTER: Duration = Duration::from_millis(20);
@@ -68,13 +74,23 @@ const ELAPSED_MIN: Duration = Duration::from_micros(200);
 pub struct Departure {
     bytes: u64,
     at: Mono,
-    /// Bytes acknowledged until then, and when the last of them was.
+    /// Bytes acknowledged until then.
     delivered: u64,
-    delivered_at: Mono,
-    /// When the first message left of those that were under way with it.
-    first_at: Mono,
-    /// There was not enough to send to fill the window.
-    starved: bool,
+}
+
+/// Since when the rate is measured.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    at: Mono,
+    /// Bytes acknowledged until then.
+    delivered: u64,
+}
+
+/// Whether a connection is still finding out what it can do.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Beginning { best: u64, flat: u32 },
+    Steady,
 }
 
 /// The window of one connection.
@@ -83,18 +99,15 @@ pub struct Flow {
     bytes_max: u64,
     in_flight: u64,
     delivered: u64,
-    delivered_at: Mono,
-    first_at: Mono,
     /// Until this much is delivered, what is measured is what there was to send, not what the link carries.
     starved_until: u64,
-    /// Highest rate of each of the last rounds in bytes/s, the current one last.
+    round: Round,
+    /// Rates of the last rounds in bytes/s.
     rates: VecDeque<u64>,
-    /// The round ends when something is acknowledged that left after this much was delivered.
-    round_ends: u64,
-    goodput: Option<u64>,
+    phase: Phase,
     trips: RoundTrip,
     shortest: Option<(Duration, Mono)>,
-    /// The window is halved until something that left after this moment is acknowledged.
+    /// The window is small until something that left after this moment is acknowledged.
     probing_since: Option<Mono>,
 }
 
@@ -106,12 +119,10 @@ impl Flow {
             bytes_max: bytes_max.max(WINDOW_BYTES_MIN),
             in_flight: 0,
             delivered: 0,
-            delivered_at: now,
-            first_at: now,
             starved_until: 0,
-            rates: VecDeque::from([0]),
-            round_ends: 0,
-            goodput: None,
+            round: Round { at: now, delivered: 0 },
+            rates: VecDeque::new(),
+            phase: Phase::Beginning { best: 0, flat: 0 },
             trips: RoundTrip::new(),
             shortest: None,
             probing_since: None,
@@ -122,19 +133,10 @@ impl Flow {
     #[must_use]
     pub fn sent(&mut self, bytes: u64, now: Mono) -> Departure {
         if self.in_flight == 0 {
-            (self.delivered_at, self.first_at) = (now, now);
+            self.round = Round { at: now, delivered: self.delivered };
         }
         self.in_flight += bytes;
-        let departure = Departure {
-            bytes,
-            at: now,
-            delivered: self.delivered,
-            delivered_at: self.delivered_at,
-            first_at: self.first_at,
-            starved: self.delivered < self.starved_until,
-        };
-        self.first_at = now;
-        departure
+        Departure { bytes, at: now, delivered: self.delivered }
     }
 
     /// There is room in the window, and nothing to send.
@@ -146,11 +148,12 @@ impl Flow {
     pub fn acknowledged(&mut self, departure: Departure, now: Mono) {
         self.in_flight = self.in_flight.saturating_sub(departure.bytes);
         self.delivered += departure.bytes;
-        self.delivered_at = now;
         let trip = now.since(departure.at);
         self.trips.measure(trip);
         self.learn_trip(departure, trip, now);
-        self.learn_rate(departure, now);
+        if departure.delivered > self.round.delivered {
+            self.end_round(now);
+        }
     }
 
     /// A message that was sent will not be acknowledged: refused.
@@ -167,40 +170,48 @@ impl Flow {
     /// Bytes that may be without acknowledgement.
     #[must_use]
     pub fn window_bytes(&self) -> u64 {
-        let (Some((shortest, _)), rate) = (self.shortest, self.rate()) else {
+        let (Some((shortest, _)), Some(rate)) = (self.shortest, self.goodput()) else {
             return WINDOW_BYTES_FIRST.min(self.bytes_max);
         };
-        if self.probing_since.is_some() {
-            return carried(rate, shortest / 2).clamp(WINDOW_BYTES_MIN, self.bytes_max);
-        }
-        let deviation = self.trips.deviation().min(DEVIATION_MAX);
-        carried(rate, shortest * 2 + deviation + JITTER).clamp(WINDOW_BYTES_MIN, self.bytes_max)
+        let room = self.trips.deviation().min(shortest + DEVIATION_BEYOND_TRIP) + JITTER;
+        let (time, least) = match (self.probing_since, self.phase) {
+            (Some(_), _) => (shortest * 3 / 4, WINDOW_BYTES_MIN),
+            (None, Phase::Beginning { .. }) => (shortest * 3 + room, WINDOW_BYTES_FIRST),
+            (None, Phase::Steady) => (shortest * 2 + room, WINDOW_BYTES_MIN),
+        };
+        carried(rate, time).clamp(least.min(self.bytes_max), self.bytes_max)
     }
 
     /// Bytes that a message should have.
     #[must_use]
     pub fn message_bytes(&self) -> u64 {
         let by_window = self.window_bytes() / MESSAGES_PER_WINDOW;
-        let by_time = self.shortest.map_or(u64::MAX, |_| carried(self.rate(), MESSAGE_TIME_MAX));
+        let by_time = self.goodput().map_or(u64::MAX, |rate| carried(rate, MESSAGE_TIME_MAX));
         by_window.min(by_time).clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX)
     }
 
-    /// Bytes/s that were acknowledged while there was enough to send, smoothed over about eight messages; `None` before that
-    /// was ever so.
+    /// Bytes/s that were acknowledged while there was enough to send; `None` before that was ever so.
     #[must_use]
-    pub const fn goodput(&self) -> Option<u64> {
-        self.goodput
+    pub fn goodput(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Beginning { .. } => self.rates.back().copied(),
+            Phase::Steady => {
+                let rounds = self.rates.len() as u64;
+                self.rates.iter().sum::<u64>().checked_div(rounds)
+            }
+        }
+    }
+
+    /// The shortest trip of late.
+    #[must_use]
+    pub fn shortest_trip(&self) -> Option<Duration> {
+        self.shortest.map(|(trip, _)| trip)
     }
 
     /// Times from publication to acknowledgement.
     #[must_use]
     pub const fn trips(&self) -> &RoundTrip {
         &self.trips
-    }
-
-    /// Highest rate of the last rounds, bytes/s.
-    fn rate(&self) -> u64 {
-        self.rates.iter().copied().max().unwrap_or(0)
     }
 
     fn learn_trip(&mut self, departure: Departure, trip: Duration, now: Mono) {
@@ -217,29 +228,30 @@ impl Flow {
         }
     }
 
-    fn learn_rate(&mut self, departure: Departure, now: Mono) {
-        // What was sent in a shorter time than it was acknowledged in arrived as fast as it left, and the other way round.
-        let sending = departure.at.since(departure.first_at);
-        let elapsed = now.since(departure.delivered_at).max(sending).max(ELAPSED_MIN);
-        let bytes = u128::from(self.delivered - departure.delivered);
+    fn end_round(&mut self, now: Mono) {
+        let Round { at, delivered } = self.round;
+        let elapsed = now.since(at).max(ELAPSED_MIN);
+        let bytes = u128::from(self.delivered - delivered);
         let rate = u64::try_from(bytes * 1_000_000 / elapsed.as_micros()).unwrap_or(u64::MAX);
-        if departure.starved && rate <= self.rate() {
+        let starved = delivered < self.starved_until;
+        self.round = Round { at: now, delivered: self.delivered };
+        if starved && self.goodput().is_some_and(|goodput| rate <= goodput) {
             return;
         }
-        if departure.delivered >= self.round_ends {
-            self.round_ends = self.delivered;
-            self.rates.push_back(0);
-            if self.rates.len() > ROUNDS {
-                self.rates.pop_front();
-            }
+        if self.rates.len() == ROUNDS {
+            self.rates.pop_front();
         }
-        if let Some(best) = self.rates.back_mut() {
-            *best = rate.max(*best);
+        // The sum of ten must not overflow.
+        self.rates.push_back(rate.min(u64::MAX / ROUNDS as u64));
+        if let Phase::Beginning { best, flat } = self.phase {
+            let grown = u128::from(rate) * 100 >= u128::from(best) * u128::from(GROWTH_PERCENT);
+            let flat = if grown { 0 } else { flat + 1 };
+            self.phase = if flat == FLAT_ROUNDS {
+                Phase::Steady
+            } else {
+                Phase::Beginning { best: best.max(rate), flat }
+            };
         }
-        self.goodput = Some(match self.goodput {
-            None => rate,
-            Some(goodput) => goodput - goodput / 8 + rate / 8,
-        });
     }
 }
 

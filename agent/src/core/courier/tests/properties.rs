@@ -151,8 +151,10 @@ proptest! {
     #[test]
     fn everything_is_acknowledged_by_the_broker_or_held(
         actions in prop::collection::vec(any_action(), 1..250),
+        queue_window in prop::sample::select(vec![1_usize, 5, 1024]),
     ) {
         let mut world = World::with_limits(streams(), LIMITS);
+        world.queue_window = queue_window;
         for action in actions {
             perform(&mut world, action);
             check_bounds(&world);

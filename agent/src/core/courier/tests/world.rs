@@ -11,9 +11,6 @@ use crate::core::record::assemble::Receiver;
 use crate::core::record::{self, Stamp, stored};
 use crate::core::telemetry::BootId;
 
-/// Records that the queue hands out of one stream without acknowledgement.
-pub const QUEUE_WINDOW: usize = 1024;
-
 /// Memory of the courier's window.
 pub const MEMORY: u64 = 512 * 1024;
 
@@ -40,7 +37,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    fn hand_out(&mut self, bytes: usize, records: usize) -> (Vec<Held>, bool) {
+    fn hand_out(&mut self, bytes: usize, records: usize, window: usize) -> (Vec<Held>, bool) {
         let mut handed = Vec::new();
         let mut size = 0;
         let live = |kept: &&Kept| !kept.acknowledged && !kept.dropped;
@@ -51,7 +48,7 @@ impl Queue {
                 continue;
             }
             let full = !handed.is_empty() && size + kept.payload.len() > bytes;
-            if full || handed.len() == records || out + handed.len() >= QUEUE_WINDOW {
+            if full || handed.len() == records || out + handed.len() >= window {
                 return (handed, true);
             }
             size += kept.payload.len();
@@ -97,6 +94,8 @@ pub struct World {
     pub courier: Courier,
     pub queues: Vec<Queue>,
     pub broker: Broker,
+    /// Records that the queue hands out of one stream without acknowledgement.
+    pub queue_window: usize,
     pub fetches: usize,
     pub slots: usize,
     pub connected: bool,
@@ -127,6 +126,7 @@ impl World {
             queues: streams.iter().map(|_| Queue::default()).collect(),
             courier: courier(streams.clone(), limits, DayCount::default(), now),
             broker: Broker::default(),
+            queue_window: 1024,
             fetches: 0,
             slots: 0,
             connected: false,
@@ -230,7 +230,7 @@ impl World {
                 Request::Fetch { stream, round, bytes, records } => {
                     self.fetches += 1;
                     let queue = &mut self.queues[usize::from(stream.0)];
-                    let (records, more) = queue.hand_out(bytes, records);
+                    let (records, more) = queue.hand_out(bytes, records, self.queue_window);
                     self.answers.push_back(Fetched { stream, round, records, more });
                 }
                 Request::Rewind => {
