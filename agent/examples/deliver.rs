@@ -136,7 +136,7 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
     let budget = Budget::new(Limits::default(), DayCount::default(), now());
     let settings = Settings { memory_bytes: WINDOW_BYTES };
     let mut courier =
-        Courier::new(vec![setup], &Topics::new("outrider", "measured"), settings, budget);
+        Courier::new(vec![setup], Topics::new("outrider", "measured"), settings, budget);
 
     let (_client, mut events) =
         mqtt::publish(broker(host, port), Speaker::default(), "measured/status".to_owned());

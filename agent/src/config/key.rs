@@ -131,6 +131,8 @@ pub enum Field<C: 'static = Config> {
     Bool(Place<bool, C>),
     /// A whole number with its unit, between two limits.
     Integer(Place<u64, C>, [u64; 2], &'static str),
+    /// A whole number with its unit, between two limits, that may be absent.
+    OptionalInteger(Place<Option<u64>, C>, [u64; 2], &'static str),
     /// A number between two limits.
     Number(Place<f64, C>, [f64; 2], &'static str),
     /// A number of bytes between two limits.
@@ -184,6 +186,9 @@ impl<C> Field<C> {
             Field::Integer(place, limits, unit) => {
                 (place.set)(config, value.integer(*limits, unit)?);
             }
+            Field::OptionalInteger(place, limits, unit) => {
+                (place.set)(config, Some(value.integer(*limits, unit)?));
+            }
             Field::Number(place, limits, unit) => (place.set)(config, value.number(*limits, unit)?),
             Field::Size(place, limits) => (place.set)(config, value.size(*limits)?),
             Field::OptionalSize(place, limits) => {
@@ -225,7 +230,7 @@ impl<C> Field<C> {
             Field::Bool(place) => same(place, a, b),
             Field::Integer(place, ..) | Field::Size(place, _) => same(place, a, b),
             Field::Number(place, ..) => same(place, a, b),
-            Field::OptionalSize(place, _) => same(place, a, b),
+            Field::OptionalInteger(place, ..) | Field::OptionalSize(place, _) => same(place, a, b),
             Field::Duration(place, _) => same(place, a, b),
             Field::OptionalDuration(place, _) => same(place, a, b),
             Field::Word(place, _) => same(place, a, b),
@@ -245,7 +250,7 @@ impl<C> Field<C> {
     pub fn describe(&self) -> String {
         match self {
             Field::Bool(_) => "`true` or `false`".to_owned(),
-            Field::Integer(_, [min, max], unit) => {
+            Field::Integer(_, [min, max], unit) | Field::OptionalInteger(_, [min, max], unit) => {
                 let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
                 format!("whole number{unit}, {min} to {max}")
             }

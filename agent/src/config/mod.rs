@@ -220,6 +220,10 @@ pub struct Stream {
     pub name: String,
     /// How much it matters.
     pub priority: Priority,
+    /// Its part of what the link carries, against the others.
+    pub weight: u8,
+    /// Network cost above which it is held.
+    pub hold_above: Option<u64>,
     /// Most of the spool that it takes, in percent.
     pub share: u8,
     /// Age at which records are worthless.
@@ -228,6 +232,33 @@ pub struct Stream {
     pub when_full: WhenFull,
     /// Each record is synced at once.
     pub sync: bool,
+}
+
+/// Which of the agent's own telemetry leaves first (`delivery.order`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeliveryOrder {
+    /// What has just come in.
+    #[default]
+    LiveFirst,
+    /// The oldest.
+    BacklogFirst,
+}
+
+/// `[delivery]`: how gathered records leave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// Vehicle that the broker is on.
+    pub vehicle: Option<String>,
+    /// Which of the agent's own telemetry leaves first.
+    pub order: DeliveryOrder,
+    /// Network cost above which bulk is held.
+    pub hold_bulk_above: u32,
+    /// Bytes/s over one perfect hop; `None` for no bound.
+    pub rate: Option<u64>,
+    /// Bytes in 24 hours; `None` for no bound.
+    pub bytes_per_day: Option<u64>,
+    /// Bytes without acknowledgement.
+    pub memory: u64,
 }
 
 /// `[[gather.folder]]`: files that are dropped into a folder become records.
@@ -293,6 +324,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[spool]`.
     pub spool: Spool,
+    /// `[delivery]`.
+    pub delivery: Delivery,
     /// `[log]`.
     pub log: Log,
     /// `[[stream]]`.
@@ -399,6 +432,14 @@ impl Config {
                 writes_per_day: None,
                 sync_delay: Duration::ZERO,
                 undeclared_max: 0,
+            },
+            delivery: Delivery {
+                vehicle: None,
+                order: DeliveryOrder::LiveFirst,
+                hold_bulk_above: 0,
+                rate: None,
+                bytes_per_day: None,
+                memory: 0,
             },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),

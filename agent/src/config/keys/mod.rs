@@ -1,5 +1,6 @@
 //! The table of all keys: the one place that says what can be configured.
 
+mod delivery;
 mod gather;
 mod hardware;
 mod links;
@@ -23,6 +24,7 @@ pub static SECTIONS: &[Section] = &[
     service::CONTROL,
     mqtt::MQTT,
     spool::SPOOL,
+    delivery::DELIVERY,
     service::LOG,
 ];
 

@@ -117,6 +117,27 @@ pub(crate) static STREAM: Tables<Stream> = Tables {
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
+            name: "weight",
+            doc: "Its part of what the link carries when several streams have something to send: \
+                  one of weight 3 gets three times as much as one of weight 1. Events go before \
+                  all others.",
+            preset: Preset::Is("1"),
+            example: "3",
+            field: Field::Integer(item!(weight as u8), [1, 100], ""),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "hold_above",
+            doc: "Network cost to the broker's vehicle above which its records are held (100 is one \
+                  perfect hop). They go on when it has fallen a tenth below.",
+            preset: Preset::Unset(
+                "bulk is held above `delivery.hold_bulk_above`, anything else never",
+            ),
+            example: "400",
+            field: Field::OptionalInteger(item!(hold_above), [100, 1_000_000], "network cost"),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
             name: "share",
             doc: "Most of the spool that it may take.",
             preset: Preset::Is("100"),
@@ -162,11 +183,17 @@ pub(crate) static STREAM: Tables<Stream> = Tables {
     blank: || Stream {
         name: String::new(),
         priority: Priority::Normal,
+        weight: 0,
+        hold_above: None,
         share: 0,
         expire: None,
         when_full: WhenFull::DropOldest,
         sync: false,
     },
     identity: ("name", |stream| stream.name.clone()),
-    check: |_| None,
+    check: |stream| {
+        let text = "events are never held; leave it out, or give the stream another `priority`";
+        (stream.priority == Priority::Event && stream.hold_above.is_some())
+            .then(|| ("hold_above", text.to_owned()))
+    },
 };

@@ -36,9 +36,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config;
 use crate::core::delivery::{DropCause, RecordId};
 use crate::core::outbox::Record;
-use crate::core::pacing::{Budget, Departure, Flow, LinkState, MESSAGE_BYTES_MAX, Urgency};
+use crate::core::pacing::{Budget, Departure, Flow, Limits, LinkState, MESSAGE_BYTES_MAX, Urgency};
 use crate::core::presence::Topics;
 use crate::core::record::compress::Effort;
 use crate::core::time::Mono;
@@ -116,6 +117,34 @@ pub struct StreamSetup {
     pub order: Order,
 }
 
+impl StreamSetup {
+    /// As the configuration has it.
+    #[must_use]
+    pub fn configured(stream: &config::Stream, delivery: &config::Delivery) -> StreamSetup {
+        let urgency = match stream.priority {
+            config::Priority::Event => Urgency::Event,
+            config::Priority::Normal => Urgency::Normal,
+            config::Priority::Bulk => Urgency::Bulk,
+        };
+        let bulk_above = (urgency == Urgency::Bulk).then_some(delivery.hold_bulk_above);
+        let own_above = stream.hold_above.map(|cost| u32::try_from(cost).unwrap_or(u32::MAX));
+        let is_telemetry = stream.name == config::TELEMETRY_STREAM;
+        let order = match delivery.order {
+            config::DeliveryOrder::LiveFirst if is_telemetry => Order::LiveFirst,
+            config::DeliveryOrder::LiveFirst | config::DeliveryOrder::BacklogFirst => {
+                Order::BacklogFirst
+            }
+        };
+        StreamSetup {
+            name: stream.name.as_str().into(),
+            urgency,
+            weight: u32::from(stream.weight),
+            hold_above: own_above.or(bulk_above),
+            order,
+        }
+    }
+}
+
 /// Name of a record within its stream, given once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordName {
@@ -181,6 +210,12 @@ pub struct Settings {
     pub memory_bytes: u64,
 }
 
+/// The caps of the configuration.
+#[must_use]
+pub fn limits(delivery: &config::Delivery) -> Limits {
+    Limits { bytes_per_s: delivery.rate, bytes_per_day: delivery.bytes_per_day }
+}
+
 /// What is to be seen of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamCounts {
@@ -211,6 +246,7 @@ struct Flight {
 pub struct Courier {
     settings: Settings,
     streams: Vec<Stream>,
+    topics: Topics,
     budget: Budget,
     connection: Option<Connection>,
     flight: BTreeMap<RecordId, Flight>,
@@ -239,17 +275,14 @@ impl Courier {
     #[must_use]
     pub fn new(
         streams: Vec<StreamSetup>,
-        topics: &Topics,
+        topics: Topics,
         settings: Settings,
         budget: Budget,
     ) -> Courier {
-        let stream = |setup: StreamSetup| {
-            let topic = topics.stream(&setup.name).into();
-            Stream::new(setup, topic)
-        };
-        Courier {
+        let mut courier = Courier {
             settings,
-            streams: streams.into_iter().map(stream).collect(),
+            streams: Vec::new(),
+            topics,
             budget,
             connection: None,
             flight: BTreeMap::new(),
@@ -261,7 +294,20 @@ impl Courier {
             acknowledged_since_cap: 0,
             stray: 0,
             requests: Vec::new(),
+        };
+        for setup in streams {
+            courier.add(setup);
         }
+        courier
+    }
+
+    /// Another stream, such as one that came into being by being used.
+    pub fn add(&mut self, setup: StreamSetup) -> StreamId {
+        let topic = self.topics.stream(&setup.name).into();
+        let mut stream = Stream::new(setup, topic);
+        stream.served = self.served;
+        self.streams.push(stream);
+        StreamId(u16::try_from(self.streams.len() - 1).unwrap_or(u16::MAX))
     }
 
     /// Whether this id is one of the courier's.

@@ -204,7 +204,7 @@ fn a_record_beyond_the_largest_packet_travels_in_parts_and_goes_on_after_a_lost_
     world.append_noise(0, 100_000);
     world.connect(SLOTS, Some(4_096));
     world.settle();
-    assert_eq!(world.broker.published.len(), 9, "the first window");
+    assert_eq!(world.broker.published.len(), 17, "the first window");
     for _ in 0..10 {
         world.acknowledge_first(1);
     }
@@ -317,4 +317,43 @@ fn a_day_cap_outlasts_a_restart() {
     world.now = world.courier.deadline(world.now).unwrap();
     world.acknowledge_until_quiet();
     assert!(world.received(0) > first);
+}
+
+#[test]
+fn the_configuration_decides_what_is_held_and_what_is_live() {
+    let machine = config::Machine::from_parts("alpha", true, None, None);
+    let text = "[delivery]\nhold_bulk_above = 500\nrate = \"10KiB\"\n\
+                [[stream]]\nname = \"lidar\"\npriority = \"bulk\"\nweight = 7\n\
+                [[stream]]\nname = \"photo\"\npriority = \"bulk\"\nhold_above = 200\n\
+                [[stream]]\nname = \"gps\"\nhold_above = 300\n";
+    let config = config::parse(text, &machine).unwrap();
+    let setups: Vec<StreamSetup> = config
+        .streams()
+        .iter()
+        .map(|stream| StreamSetup::configured(stream, &config.delivery))
+        .collect();
+    let told: Vec<(&str, Urgency, u32, Option<u32>, Order)> =
+        setups.iter().map(|s| (&*s.name, s.urgency, s.weight, s.hold_above, s.order)).collect();
+    let oldest = Order::BacklogFirst;
+    assert_eq!(
+        told,
+        [
+            ("events", Urgency::Event, 1, None, oldest),
+            ("gps", Urgency::Normal, 1, Some(300), oldest),
+            ("lidar", Urgency::Bulk, 7, Some(500), oldest),
+            ("photo", Urgency::Bulk, 1, Some(200), oldest),
+            ("telemetry", Urgency::Normal, 1, None, Order::LiveFirst),
+        ]
+    );
+    assert_eq!(limits(&config.delivery).bytes_per_s, Some(10_240));
+}
+
+#[test]
+fn a_stream_that_comes_into_being_is_delivered() {
+    let mut world = events_and_bulk();
+    let new = world.add(setup("found", Urgency::Normal, 1));
+    world.append(new, 10);
+    world.connect(SLOTS, None);
+    world.acknowledge_until_quiet();
+    assert_eq!((world.held(new), world.received(new)), (0, 1));
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::core::links::Reach;
 use crate::core::time::Mono;
 
 /// Length of a day of [`Limits::bytes_per_day`].
@@ -66,6 +67,20 @@ pub struct LinkState {
     pub cost: Option<u32>,
     /// The membership holds on to a federation that it can hardly reach: events only.
     pub strained: bool,
+}
+
+impl LinkState {
+    /// The way to a vehicle as the links have it. A vehicle that cannot be reached by the mesh has no cost: if the broker can be
+    /// reached at all, it is by another way.
+    #[must_use]
+    pub const fn to(reach: Reach, strained: bool) -> LinkState {
+        let cost = match reach {
+            Reach::Own => Some(0),
+            Reach::Reachable { cost } => Some(cost),
+            Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
+        };
+        LinkState { cost, strained }
+    }
 }
 
 /// What was sent in the current day; the shell keeps it over restarts.

@@ -153,6 +153,15 @@ impl World {
         self.courier = courier(streams, limits, day, self.now);
     }
 
+    /// Another stream of queue and courier.
+    pub fn add(&mut self, setup: StreamSetup) -> usize {
+        self.names.push(setup.name.to_string());
+        self.ordered.push(setup.order == Order::BacklogFirst);
+        self.last.push(None);
+        self.queues.push(Queue::default());
+        usize::from(self.courier.add(setup).0)
+    }
+
     fn append_payload(&mut self, stream: usize, payload: Vec<u8>) -> RecordName {
         let queue = &mut self.queues[stream];
         let name = RecordName { epoch: self.epoch, sequence: queue.next_sequence };
@@ -404,5 +413,5 @@ impl World {
 fn courier(streams: Vec<StreamSetup>, limits: Limits, day: DayCount, now: Mono) -> Courier {
     let topics = Topics::new("outrider", "v");
     let budget = Budget::new(limits, day, now);
-    Courier::new(streams, &topics, Settings { memory_bytes: MEMORY }, budget)
+    Courier::new(streams, topics, Settings { memory_bytes: MEMORY }, budget)
 }
