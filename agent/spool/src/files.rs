@@ -93,6 +93,14 @@ impl Storage for Files {
         }
     }
 
+    fn is_taken(&mut self) -> io::Result<bool> {
+        match File::open(self.path(LOCK_NAME)) {
+            Ok(file) => Ok(matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn list(&mut self, folder: &str) -> io::Result<Vec<Entry>> {
         let entries = match fs::read_dir(self.path(folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

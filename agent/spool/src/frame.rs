@@ -43,12 +43,12 @@ impl Kind {
         }
     }
 
-    fn from_code(code: u8) -> Option<Kind> {
+    pub(crate) fn from_code(code: u8) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// Longest body that is ever written.
-    const fn body_bytes_max(self) -> usize {
+    pub(crate) const fn body_bytes_max(self) -> usize {
         match self {
             Kind::Record => RECORD_HEAD_BYTES + RECORD_BYTES_MAX,
             Kind::Checkpoint | Kind::Definition | Kind::Marks | Kind::Commit | Kind::Index => {

@@ -5,7 +5,7 @@
 //! an async runtime, to map memory, and to fail because of old data.
 //!
 //! [`Spool`] is the queue itself and does everything in the caller's thread; [`SpoolThread`] runs one behind a bounded
-//! channel and does the group commit.
+//! channel and does the group commit. [`tools`] look into a spool that nobody has open.
 
 mod body;
 mod clock;
@@ -30,6 +30,7 @@ mod state;
 mod storage;
 mod survey;
 mod thread;
+pub mod tools;
 mod write;
 
 pub use error::{AppendError, DiskError, OpenError, OptionsError};

@@ -53,16 +53,29 @@ impl<S: Storage> Spool<S> {
         self.try_rewrite(number)
     }
 
-    /// Rewrites one segment that recovery or reading found broken or unsealed.
-    pub(crate) fn rewrite_one_left_over(&mut self) {
-        let Some(&newest) = self.segments.keys().next_back() else { return };
+    /// Rewrites up to `most` segments that recovery or reading found broken or unsealed, the newest one, too.
+    pub(crate) fn put_in_order(&mut self, most: usize) {
+        let newest = self.segments.last_key_value();
+        let newest_is_broken = newest.is_some_and(|(_, segment)| segment.rewrite);
+        if newest_is_broken && self.tail.is_none() && !self.begin_segment() {
+            return;
+        }
+        for _ in 0..most {
+            if !self.rewrite_one_left_over() {
+                break;
+            }
+        }
+    }
+
+    /// Rewrites one segment that recovery or reading found broken or unsealed; false when there is none or it failed.
+    pub(crate) fn rewrite_one_left_over(&mut self) -> bool {
+        let Some(&newest) = self.segments.keys().next_back() else { return false };
         let allowance = self.meter.level();
         let broken = self.segments.range(..newest).find(|(_, segment)| {
             segment.rewrite && segment.bad_reads == 0 && segment.live_bytes() <= allowance
         });
-        if let Some((&number, _)) = broken {
-            self.try_rewrite(number);
-        }
+        let Some((&number, _)) = broken else { return false };
+        self.try_rewrite(number)
     }
 
     fn try_rewrite(&mut self, number: u64) -> bool {
@@ -169,6 +182,23 @@ impl<S: Storage> Spool<S> {
             let lost = old.records.saturating_sub(records);
             let lost_bytes = old.bytes.saturating_sub(bytes);
             self.dropped(old.tag, Fate::Lost, u64::from(lost), u64::from(lost_bytes));
+        }
+    }
+
+    /// Reads every segment and notes what is bad, also in those whose index was believed.
+    pub(crate) fn verify(&mut self) {
+        let numbers: Vec<u64> = self.segments.keys().copied().collect();
+        for number in numbers {
+            let place = self.place(number);
+            let bytes = self.segments.get(&number).map_or(0, |segment| segment.bytes);
+            let file = self.storage.open(&frame::segment_name(place), false);
+            let sound = file.is_ok_and(|file| {
+                let found = survey(&mut self.storage, &file, place, bytes, |_| false);
+                found.holes.is_empty() && found.unreadable == 0
+            });
+            if !sound {
+                self.look_again(number);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::frame::{self, Kind, Place};
 use crate::storage::{Entry, Lock, Storage};
 
 /// Unit in which a medium writes, in bytes.
@@ -102,6 +103,21 @@ enum Change {
 }
 
 impl Change {
+    /// Whether this change decides what is where `earlier` wrote.
+    fn covers(&self, earlier: &Change) -> bool {
+        let end_of = |change: &Change| match change {
+            Change::Write { at, bytes } => at + bytes.len(),
+            Change::Cut(length) => *length,
+        };
+        match (self, earlier) {
+            (Change::Cut(length), _) => end_of(earlier) > *length,
+            (Change::Write { at, .. }, Change::Write { at: earlier_at, .. }) => {
+                *at < end_of(earlier) && *earlier_at < end_of(self)
+            }
+            (Change::Write { .. }, Change::Cut(length)) => end_of(self) > *length,
+        }
+    }
+
     fn apply(&self, contents: &mut Vec<u8>) {
         match self {
             Change::Write { at, bytes } => {
@@ -193,6 +209,22 @@ impl Default for Simulated {
         let disk = Disk { powered: true, ..Disk::default() };
         Simulated { disk: Arc::new(Mutex::new(disk)) }
     }
+}
+
+/// The bytes of a segment with good checksums around any bodies; kinds as in the README. What recovery makes of contents that
+/// no spool would write can only be seen with these: random bytes never get past a checksum.
+#[must_use]
+pub fn forge(spool_id: u64, segment: u64, frames: &[(u8, &[u8])]) -> Vec<u8> {
+    let place = Place { spool: spool_id, segment };
+    let mut out = frame::segment_header(place).to_vec();
+    for (kind, body) in frames {
+        if let Some(kind) = Kind::from_code(*kind)
+            && body.len() <= kind.body_bytes_max()
+        {
+            frame::put(&mut out, place, 0, kind, body);
+        }
+    }
+    out
 }
 
 /// Deterministic numbers from a seed (SplitMix64).
@@ -475,6 +507,10 @@ impl Storage for Simulated {
         Ok(Lock::Held)
     }
 
+    fn is_taken(&mut self) -> io::Result<bool> {
+        Ok(self.disk().locked)
+    }
+
     fn list(&mut self, folder: &str) -> io::Result<Vec<Entry>> {
         let mut disk = self.disk();
         disk.begin(Operation::List)?;
@@ -565,6 +601,8 @@ impl Storage for Simulated {
         if !lying {
             for change in std::mem::take(&mut inode.unsynced) {
                 change.apply(&mut inode.durable);
+                // A write that failed may have reached the medium then, but not after this one.
+                inode.doomed.retain(|doomed| !change.covers(doomed));
             }
         }
         Ok(())

@@ -35,6 +35,12 @@ pub trait Storage {
     /// The lock file cannot be made or opened.
     fn lock(&mut self) -> io::Result<Lock>;
 
+    /// Whether another process writes here. Takes and makes nothing.
+    ///
+    /// # Errors
+    /// It cannot be known.
+    fn is_taken(&mut self) -> io::Result<bool>;
+
     /// Files in `folder`, which is empty for the spool's own or `quarantine`. Folders in it are left out; a folder that
     /// does not exist has no files.
     ///
