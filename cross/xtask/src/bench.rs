@@ -4,16 +4,23 @@
 
 mod children;
 mod figures;
+mod listener;
 pub mod page;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use crate::packages;
 use crate::steps::quiet;
 pub use children::Child;
 pub use figures::Figures;
+
+/// Longest wait for anything: long enough for the agent under an emulator on a machine with much other work, so that only
+/// what hangs is given up. Nothing is judged by its speed.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Folder, ports and certificates of one run.
 pub struct Bench {
@@ -61,7 +68,7 @@ impl Bench {
     /// An authority and a certificate for the broker on 127.0.0.1.
     fn certificates(&self) -> Result<(), String> {
         let openssl = |arguments: &[&str]| {
-            quiet(Command::new("openssl").args(arguments).current_dir(&self.folder))
+            quiet(packages::command("openssl").args(arguments).current_dir(&self.folder))
         };
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
         let authority = [
@@ -116,7 +123,7 @@ impl Bench {
                 self.broker_tls
             ),
         )?;
-        let mut command = Command::new("mosquitto");
+        let mut command = packages::command("mosquitto");
         command.arg("-c").arg(config);
         Child::start("mosquitto", &mut command, &self.folder, Some(self.broker_tls))
     }
@@ -154,7 +161,7 @@ impl Bench {
             ),
         )?;
         let (program, arguments) = words.split_first().ok_or("an agent is started by no words")?;
-        let mut command = Command::new(program);
+        let mut command = packages::command(program);
         command.args(arguments).arg("run").arg("--config").arg(config);
         Ok((Child::start(name, &mut command, &self.folder, Some(port))?, port))
     }
@@ -166,4 +173,20 @@ pub fn free_port() -> Result<u16, String> {
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(|e| format!("finding a free port: {e}"))
+}
+
+/// Asks `condition` every `pause` until it has an answer.
+pub fn until<T>(
+    what: &str,
+    pause: Duration,
+    mut condition: impl FnMut() -> Result<Option<T>, String>,
+) -> Result<T, String> {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if let Some(answer) = condition()? {
+            return Ok(answer);
+        }
+        std::thread::sleep(pause);
+    }
+    Err(format!("waited {} s for {what}", PATIENCE.as_secs()))
 }

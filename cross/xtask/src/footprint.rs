@@ -6,13 +6,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::bench::page::{scrape, value};
-use crate::bench::{Bench, Child, Figures, Follow, free_port};
+use crate::bench::{Bench, Child, Figures, Follow, free_port, until};
 use crate::packages;
-use crate::steps::{quiet, run};
+use crate::steps::{cargo, executables, quiet};
 
 /// Nodes of the mesh that is followed.
 const NODES: u32 = 100;
@@ -50,17 +49,9 @@ pub fn measure(arguments: &[String]) -> Result<(), String> {
     packages::ensure(PACKAGES, PLUGIN_LIBRARIES)?;
     let binary = match &options.binary {
         Some(binary) => binary.clone(),
-        None => {
-            let mut build = Command::new("cargo");
-            build.args(["build", "--release", "--locked", "--package", "outrider"]);
-            run("build the agent", &mut build)?;
-            PathBuf::from("target/release/outrider")
-        }
+        None => built("build the agent", "outrider")?,
     };
-    let mut build = Command::new("cargo");
-    build.args(["build", "--release", "--locked", "--package", "convoy"]);
-    run("build the stand-in", &mut build)?;
-    let bench = Measurement::new(&binary)?;
+    let bench = Measurement::new(&binary, &built("build the stand-in", "convoy")?)?;
     let size = fs::metadata(&binary).map_err(|e| format!("{}: {e}", binary.display()))?.len();
 
     let idle = bench.idle()?;
@@ -70,6 +61,12 @@ pub fn measure(arguments: &[String]) -> Result<(), String> {
     report(&binary, size, &idle, &side_by_side, instructions, &bytes, options.seconds);
     let misses = side_by_side.misses(size);
     if misses.is_empty() { Ok(()) } else { Err(misses.join("; ")) }
+}
+
+/// Builds the program of a package of that name as it is released.
+fn built(step: &str, package: &str) -> Result<PathBuf, String> {
+    let built = executables(step, &["--release", "--package", package])?;
+    built.get(package).cloned().ok_or(format!("cargo built no {package}"))
 }
 
 struct Options {
@@ -139,12 +136,11 @@ impl SideBySide {
 }
 
 impl Measurement {
-    fn new(binary: &Path) -> Result<Measurement, String> {
+    fn new(binary: &Path, convoy: &Path) -> Result<Measurement, String> {
         let here = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
         let binary =
             binary.canonicalize().map_err(|e| format!("finding {}: {e}", binary.display()))?;
-        let convoy = here.join("target/release/convoy");
-        Ok(Measurement { bench: Bench::new(&here.join("target/footprint"), &convoy)?, binary })
+        Ok(Measurement { bench: Bench::new(&here.join("target/footprint"), convoy)?, binary })
     }
 
     /// The agent; following the mesh over `daemon` with TLS to the broker, or with neither.
@@ -176,7 +172,7 @@ impl Measurement {
         let (agent, agent_port) = self.agent("following", Some(json), &[])?;
         let (collectd, collectd_port) = self.collectd(text)?;
         let exporter_port = free_port()?;
-        let mut command = Command::new("prometheus-node-exporter");
+        let mut command = packages::command("prometheus-node-exporter");
         command.arg(format!("--web.listen-address=127.0.0.1:{exporter_port}"));
         let exporter =
             Child::start("node_exporter", &mut command, &self.bench.folder, Some(exporter_port))?;
@@ -227,7 +223,7 @@ impl Measurement {
                 self.bench.broker_plain
             ),
         )?;
-        let mut command = Command::new("collectd");
+        let mut command = packages::command("collectd");
         command.arg("-f").arg("-C").arg(config);
         Ok((Child::start("collectd", &mut command, &self.bench.folder, Some(port))?, port))
     }
@@ -244,17 +240,13 @@ impl Measurement {
             let out_option = format!("--callgrind-out-file={}", out.display());
             let under = ["valgrind", "--tool=callgrind", "--quiet", out_option.as_str()];
             let (agent, port) = self.agent("counted", Some(daemon_port), &under)?;
-            let polls = |page: &str| value(page, "outrider_mesh_polls_total").unwrap_or(0.0);
-            let mut page = scrape(port)?;
-            let first = polls(&page);
-            let started = Instant::now();
-            while polls(&page) < first + ticks as f64 {
-                if started.elapsed() > Duration::from_secs(ticks * 10) {
-                    return Err("the agent does not tick under valgrind".to_owned());
-                }
-                std::thread::sleep(Duration::from_secs(1));
-                page = scrape(port)?;
-            }
+            let polls = || -> Result<f64, String> {
+                Ok(value(&scrape(port)?, "outrider_mesh_polls_total").unwrap_or(0.0))
+            };
+            let last = polls()? + ticks as f64;
+            until("ticks of the agent under valgrind", Duration::from_secs(1), || {
+                Ok((polls()? >= last).then_some(()))
+            })?;
             agent.stop()?;
             let text = fs::read_to_string(&out).map_err(|e| format!("{}: {e}", out.display()))?;
             let total = text
@@ -270,7 +262,7 @@ impl Measurement {
 
 fn bytes_per_sample() -> Result<String, String> {
     println!("==> bytes on the wire of a telemetry sample");
-    quiet(Command::new("cargo").args([
+    quiet(&mut cargo(&[
         "run",
         "--quiet",
         "--locked",

@@ -1,8 +1,12 @@
 //! Runs one program as a named, timed step.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use serde_json::Value;
 
 /// Runs `command` with its output going through, and fails with the step's name when it fails.
 pub fn run(name: &str, command: &mut Command) -> Result<(), String> {
@@ -46,4 +50,51 @@ pub fn quiet(command: &mut Command) -> Result<String, String> {
         return Err(format!("`{program}` failed: {}", String::from_utf8_lossy(&output.stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `cargo <words>`, by the very cargo that runs this program when it says which, and for this machine: a target that is
+/// set for other builds is left out, since what is built here has to run here.
+pub fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(words).env_remove("CARGO_BUILD_TARGET");
+    command
+}
+
+/// Builds programs for this machine by `cargo build` with `words`, and tells where each one is: cargo's own environment and
+/// configuration decide that, and only cargo knows.
+pub fn executables(name: &str, words: &[&str]) -> Result<BTreeMap<String, PathBuf>, String> {
+    let mut command = cargo(&["build", "--quiet", "--locked"]);
+    command.arg("--message-format=json-render-diagnostics").args(words);
+    let mut found = BTreeMap::new();
+    each_line(name, &mut command, |line| found.extend(executable(line)))?;
+    Ok(found)
+}
+
+/// Name and path of a program that a message of cargo tells of.
+fn executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let (name, path) = (&message["target"]["name"], &message["executable"]);
+    Some((name.as_str()?.to_owned(), PathBuf::from(path.as_str()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::executable;
+
+    #[test]
+    fn programs_are_found_where_cargo_put_them() {
+        let program = r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"convoy"},
+                         "executable":"/elsewhere/debug/convoy","fresh":true}"#;
+        let found = ("convoy".to_owned(), PathBuf::from("/elsewhere/debug/convoy"));
+        assert_eq!(executable(program), Some(found));
+        for other in [
+            r#"{"reason":"compiler-artifact","target":{"name":"outrider"},"executable":null}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+            "warning: text",
+        ] {
+            assert_eq!(executable(other), None, "{other}");
+        }
+    }
 }

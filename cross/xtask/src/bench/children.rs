@@ -1,16 +1,12 @@
 //! Programs started for a measurement or a check, ended by their process id when it is over.
 
 use std::fs::File;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Time a program has to answer on its port; valgrind makes the agent fifty times slower, an emulator twenty times.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-
-/// Time a program has to end when asked to.
-const END_WITHIN: Duration = Duration::from_secs(60);
+use super::PATIENCE;
+use super::listener::{Listener, listener};
 
 /// A running program. Dropping it kills it.
 pub struct Child {
@@ -20,7 +16,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts a program with its output in `folder`, and waits until something listens on `port`.
+    /// Starts a program with its output in `folder`, and waits until it listens on `port` itself: something else that does
+    /// is not what has to be asked.
     pub fn start(
         name: &str,
         command: &mut Command,
@@ -39,16 +36,22 @@ impl Child {
         let mut child = Child { name: name.to_owned(), child, log: log.clone() };
         let Some(port) = port else { return Ok(child) };
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        loop {
+            match listener(child.pid(), port)? {
+                Listener::Process => return Ok(child),
+                Listener::Nobody => {}
+                Listener::Other => {
+                    return Err(format!("{name} cannot listen on {port}: another process does"));
+                }
+            }
             if let Ok(Some(status)) = child.child.try_wait() {
                 return Err(format!("{name} ended with {status}; see {}", log.display()));
             }
-            if started.elapsed() > READY_WITHIN {
+            if started.elapsed() > PATIENCE {
                 return Err(format!("{name} does not listen on {port}; see {}", log.display()));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(child)
     }
 
     /// Its process id.
@@ -66,7 +69,7 @@ impl Child {
         let kill = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
         kill.map_err(|e| format!("ending {}: {e}", self.name))?;
         let started = Instant::now();
-        while started.elapsed() < END_WITHIN {
+        while started.elapsed() < PATIENCE {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Ok(status);
             }
@@ -81,5 +84,33 @@ impl Drop for Child {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::process::Command;
+
+    use super::Child;
+
+    #[test]
+    fn what_another_process_listens_on_is_not_the_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let mut command = Command::new("sleep");
+        let started = Child::start("sleep", command.arg("60"), folder.path(), Some(port));
+        let why = started.err().expect("a program that listens to nothing");
+        assert!(why.ends_with("another process does"), "{why}");
+    }
+
+    #[test]
+    fn a_program_that_ends_before_it_listens_is_told_with_its_status() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        let started = Child::start("sh", command.args(["-c", "exit 3"]), folder.path(), Some(1));
+        let why = started.err().expect("a program that listens to nothing");
+        assert!(why.contains("status: 3"), "{why}");
     }
 }

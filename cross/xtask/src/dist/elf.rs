@@ -7,7 +7,9 @@ use object::{Endianness, FileKind, Object, ObjectSection};
 
 use super::targets::{Machine, Target};
 
-/// Build attribute that names the least processor (ABI for the Arm architecture, addenda: `Tag_CPU_arch`).
+/// Build attribute that names the least processor (ABI for the Arm architecture, addenda: `Tag_CPU_arch`). LLD keeps those of
+/// the first file that it links, so this is what the C library is built for; what all code needs is seen by running it on
+/// the target's least processors.
 const TAG_CPU_ARCH: u64 = 6;
 
 /// What is said of a binary that passes.

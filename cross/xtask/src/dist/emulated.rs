@@ -1,5 +1,6 @@
 //! Runs the finished programs of a target as they run on a vehicle, under the target's emulator where this machine is
-//! another one, and says what held.
+//! another one, and says what held. Then again, for a shorter time, under its other emulators: on the least processors that
+//! the target promises to run on.
 //!
 //! The agent follows a stand-in mesh, is scraped, and sends over TLS to a real broker; what it sent is read back by the
 //! program itself and by one for this machine. [`formats::tests`] runs the tests of the wire formats on the target. The
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::targets::Target;
-use crate::bench::{Bench, Child, Follow};
+use crate::bench::{Bench, Child, Follow, PATIENCE};
 use crate::packages::{self, Program};
-use crate::steps::{quiet, run};
+use crate::steps::{executables, quiet};
 
 /// Real programs that this machine needs for it.
 const PROGRAMS: &[Program] = &[
@@ -30,8 +31,11 @@ const PROGRAMS: &[Program] = &[
 /// Debian's package of the emulators that run single programs.
 const EMULATORS: &str = "qemu-user-static";
 
-/// Longest run of a command that prints something and ends, in seconds. Takes well below one; this is for busy machines.
-const COMMAND_SECONDS: &str = "120";
+/// Polls of the mesh that the agent has to make while it is watched, at one a second.
+const POLLS: u32 = 30;
+
+/// The same on a further processor.
+const POLLS_FURTHER: u32 = 10;
 
 /// Status of `timeout` from coreutils when it had to end what it ran.
 const TIMED_OUT: i32 = 124;
@@ -96,6 +100,17 @@ pub struct Subject<'a> {
     pub label: &'a str,
 }
 
+/// Programs of a target and the words that run them here.
+#[derive(Clone, Copy)]
+struct Trial<'a> {
+    subject: &'a Subject<'a>,
+    /// None where this machine is one of the target's.
+    runner: &'a [String],
+    host: &'a Host,
+    /// Polls of the mesh that the agent has to make.
+    polls: u32,
+}
+
 /// Programs of this workspace for this machine.
 pub struct Host {
     outrider: PathBuf,
@@ -105,44 +120,37 @@ pub struct Host {
 impl Host {
     /// Builds them.
     pub fn build() -> Result<Host, String> {
-        let mut build = Command::new("cargo");
-        build.args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--package",
-            "outrider",
-            "--package",
-            "convoy",
-        ]);
-        run("build the stand-in and a decoder for this machine", &mut build)?;
-        let here = std::env::current_dir().map_err(|e| format!("current folder: {e}"))?;
-        let folder = here.join("target/debug");
-        Ok(Host { outrider: folder.join("outrider"), convoy: folder.join("convoy") })
+        let words = ["--package", "outrider", "--package", "convoy"];
+        let built = executables("build the stand-in and a decoder for this machine", &words)?;
+        let path = |name: &str| built.get(name).cloned().ok_or(format!("cargo built no {name}"));
+        Ok(Host { outrider: path("outrider")?, convoy: path("convoy")? })
     }
 }
 
 /// Runs the programs of `subject` in a folder below `work`. Fails with the first check that does not hold.
 pub fn programs(subject: &Subject<'_>, host: &Host, work: &Path) -> Result<Vec<Check>, String> {
-    ensure_emulator(subject.target)?;
+    ensure_emulator(subject.target.runner())?;
     packages::ensure(PROGRAMS, &[])?;
-    let bench = Bench::new(&work.join("emulated").join(&subject.target.name), &host.convoy)?;
-    let mut checks = vec![
-        version(subject)?,
-        valid_configuration(subject)?,
-        invalid_configuration(subject, &bench)?,
-        fixed_payload(subject, host)?,
-        views(subject)?,
-    ];
-    let followed = follow::mesh(subject, host, &bench)
-        .map_err(|e| format!("{e} (logs: {})", bench.folder.display()))?;
-    checks.extend(followed);
+    let work = work.join("emulated").join(&subject.target.name);
+    let trial = Trial { subject, runner: subject.target.runner(), host, polls: POLLS };
+    let mut checks = trial.run(&work.join("0"))?;
+    for (number, runner) in subject.target.further_runners().enumerate() {
+        ensure_emulator(runner)?;
+        let further = Trial { runner, polls: POLLS_FURTHER, ..trial };
+        let held = further
+            .run(&work.join((number + 1).to_string()))
+            .map_err(|e| format!("{}: {e}", way(runner)))?;
+        checks.push(Check::new(
+            format!("all of this, {}", way(runner)),
+            format!("{} checks held, with {POLLS_FURTHER} polls of the mesh", held.len()),
+        ));
+    }
     Ok(checks)
 }
 
-/// Brings the emulator of `target`, if it takes one.
-fn ensure_emulator(target: &Target) -> Result<(), String> {
-    let Some(emulator) = target.runner().first() else { return Ok(()) };
+/// Brings the emulator of a runner, if it has one.
+fn ensure_emulator(runner: &[String]) -> Result<(), String> {
+    let Some(emulator) = runner.first() else { return Ok(()) };
     if packages::find(emulator).is_some() {
         return Ok(());
     }
@@ -152,121 +160,137 @@ fn ensure_emulator(target: &Target) -> Result<(), String> {
         .ok_or(format!("{emulator} is not on the search path: `apt-get install {EMULATORS}`"))
 }
 
-/// How the target's programs run here, for people.
-fn way(target: &Target) -> String {
-    match target.runner() {
+/// How programs run here, for people.
+fn way(runner: &[String]) -> String {
+    match runner {
         [] => "natively".to_owned(),
         words => format!("under {}", words.join(" ")),
     }
 }
 
-/// Runs a command of the target to its end, in bounded time.
-fn output(target: &Target, program: &Path, arguments: &[&str]) -> Result<Output, String> {
-    let mut command = Command::new("timeout");
-    command.args(["--kill-after=5", COMMAND_SECONDS]).args(target.runner());
-    command.arg(program).args(arguments).stdin(Stdio::null());
-    let name = program.display();
-    let output = command.output().map_err(|e| format!("starting {name}: {e}"))?;
-    if output.status.code() == Some(TIMED_OUT) {
-        return Err(format!("`{name} {}` takes over {COMMAND_SECONDS} s", arguments.join(" ")));
+impl Trial<'_> {
+    /// Every check, with logs in `folder`.
+    fn run(&self, folder: &Path) -> Result<Vec<Check>, String> {
+        let bench = Bench::new(folder, &self.host.convoy)?;
+        let mut checks = vec![
+            self.version()?,
+            self.valid_configuration()?,
+            self.invalid_configuration(&bench)?,
+            self.fixed_payload()?,
+            self.views()?,
+        ];
+        let followed =
+            follow::mesh(self, &bench).map_err(|e| format!("{e} (logs: {})", folder.display()))?;
+        checks.extend(followed);
+        Ok(checks)
     }
-    Ok(output)
-}
 
-/// What a command of the target prints when it succeeds.
-fn printed(target: &Target, program: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
-    let output = output(target, program, arguments)?;
-    if !output.status.success() {
-        return Err(format!(
-            "`{} {}` ended with {}: {}",
-            program.display(),
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        ));
-    }
-    Ok(output.stdout)
-}
-
-fn version(subject: &Subject<'_>) -> Result<Check, String> {
-    let json = printed(subject.target, subject.outrider, &["version", "--json"])?;
-    let result = verdict::version(&json, subject.target.machine, subject.label)?;
-    Ok(Check::new(format!("outrider version, {}", way(subject.target)), result))
-}
-
-fn valid_configuration(subject: &Subject<'_>) -> Result<Check, String> {
-    printed(subject.target, subject.outrider, &["config", "check", EXAMPLE])?;
-    Ok(Check::new("outrider config check of the example", "valid, status 0"))
-}
-
-fn invalid_configuration(subject: &Subject<'_>, bench: &Bench) -> Result<Check, String> {
-    let file = bench.write("invalid.toml", verdict::INVALID_CONFIGURATION)?;
-    let file = file.to_string_lossy();
-    let output = output(subject.target, subject.outrider, &["config", "check", &file])?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let result = verdict::invalid_configuration(output.status.code(), &said)?;
-    Ok(Check::new("outrider config check of a wrong port", result))
-}
-
-/// A batch in both of its forms, written by an earlier build: the same lines from either, here and there.
-fn fixed_payload(subject: &Subject<'_>, host: &Host) -> Result<Check, String> {
-    let path = |name: &str| Path::new(PAYLOADS).join(name).to_string_lossy().into_owned();
-    let (birth, frame, json) =
-        (path("birth.json"), path("standard-10s.frame"), path("standard-10s.json"));
-    let compact = ["decode", "--birth", &birth, &frame];
-    let readable = ["decode", &json];
-    let here = quiet(Command::new(&host.outrider).args(compact))?;
-    for arguments in [&compact[..], &readable[..]] {
-        let there = printed(subject.target, subject.outrider, arguments)?;
-        verdict::same_lines(&arguments.join(" "), &there, here.as_bytes())?;
-    }
-    let lines = here.lines().count();
-    Ok(Check::new(
-        "outrider decode of a recorded batch, compact and JSON",
-        format!("{lines} lines, equal in both forms and to this machine's"),
-    ))
-}
-
-/// Views of captured answers, to the byte.
-fn views(subject: &Subject<'_>) -> Result<Check, String> {
-    let mut bytes = 0;
-    for (answers, golden) in GOLDEN {
-        let files: Vec<String> = match answers.split_once('*') {
-            None => vec![(*answers).to_owned()],
-            Some((head, tail)) => {
-                OLSRD2_COMMANDS.iter().map(|command| format!("{head}{command}{tail}")).collect()
-            }
-        };
-        let mut arguments = vec!["--json".to_owned()];
-        for file in files {
-            let path = Path::new(FIXTURES).join(file);
-            // A release of olsrd2 without a plugin was not asked for its answers.
-            if path.exists() {
-                arguments.extend(["--file".to_owned(), path.to_string_lossy().into_owned()]);
-            }
+    /// Runs a command of the target to its end, in bounded time.
+    fn output(&self, program: &Path, arguments: &[&str]) -> Result<Output, String> {
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", &PATIENCE.as_secs().to_string()]).args(self.runner);
+        command.arg(program).args(arguments).stdin(Stdio::null());
+        let name = program.display();
+        let output = command.output().map_err(|e| format!("starting {name}: {e}"))?;
+        if output.status.code() == Some(TIMED_OUT) {
+            let seconds = PATIENCE.as_secs();
+            return Err(format!("`{name} {}` takes over {seconds} s", arguments.join(" ")));
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let view = printed(subject.target, subject.olsr_bridge, &arguments)?;
-        let path = Path::new(FIXTURES).join(golden);
-        let recorded = fs::read(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
-        verdict::same_bytes(golden, &view, &recorded)?;
-        bytes += view.len();
+        Ok(output)
     }
-    Ok(Check::new(
-        "olsr-bridge --file on answers of olsrd (jsoninfo, txtinfo) and olsrd2",
-        format!("{} views, {bytes} bytes, as recorded to the byte", GOLDEN.len()),
-    ))
-}
 
-/// Starts the agent of `subject` as vehicle `name`.
-fn agent(
-    subject: &Subject<'_>,
-    bench: &Bench,
-    name: &str,
-    follow: Follow<'_>,
-) -> Result<(Child, u16), String> {
-    let binary = subject.outrider.to_string_lossy();
-    let mut words: Vec<&str> = subject.target.runner().iter().map(String::as_str).collect();
-    words.push(&binary);
-    bench.agent(name, &words, Some(follow))
+    /// What a command of the target prints when it succeeds.
+    fn printed(&self, program: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
+        let output = self.output(program, arguments)?;
+        if !output.status.success() {
+            return Err(format!(
+                "`{} {}` ended with {}: {}",
+                program.display(),
+                arguments.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+        Ok(output.stdout)
+    }
+
+    fn version(&self) -> Result<Check, String> {
+        let Subject { target, outrider, label, .. } = self.subject;
+        let json = self.printed(outrider, &["version", "--json"])?;
+        let result = verdict::version(&json, target.machine, label)?;
+        Ok(Check::new(format!("outrider version, {}", way(self.runner)), result))
+    }
+
+    fn valid_configuration(&self) -> Result<Check, String> {
+        self.printed(self.subject.outrider, &["config", "check", EXAMPLE])?;
+        Ok(Check::new("outrider config check of the example", "valid, status 0"))
+    }
+
+    fn invalid_configuration(&self, bench: &Bench) -> Result<Check, String> {
+        let file = bench.write("invalid.toml", verdict::INVALID_CONFIGURATION)?;
+        let file = file.to_string_lossy();
+        let output = self.output(self.subject.outrider, &["config", "check", &file])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let result = verdict::invalid_configuration(output.status.code(), &said)?;
+        Ok(Check::new("outrider config check of a wrong port", result))
+    }
+
+    /// A batch in both of its forms, written by an earlier build: the same lines from either, here and there.
+    fn fixed_payload(&self) -> Result<Check, String> {
+        let path = |name: &str| Path::new(PAYLOADS).join(name).to_string_lossy().into_owned();
+        let (birth, frame, json) =
+            (path("birth.json"), path("standard-10s.frame"), path("standard-10s.json"));
+        let compact = ["decode", "--birth", &birth, &frame];
+        let readable = ["decode", &json];
+        let here = quiet(Command::new(&self.host.outrider).args(compact))?;
+        for arguments in [&compact[..], &readable[..]] {
+            let there = self.printed(self.subject.outrider, arguments)?;
+            verdict::same_lines(&arguments.join(" "), &there, here.as_bytes())?;
+        }
+        let lines = here.lines().count();
+        Ok(Check::new(
+            "outrider decode of a recorded batch, compact and JSON",
+            format!("{lines} lines, equal in both forms and to this machine's"),
+        ))
+    }
+
+    /// Views of captured answers, to the byte.
+    fn views(&self) -> Result<Check, String> {
+        let mut bytes = 0;
+        for (answers, golden) in GOLDEN {
+            let files: Vec<String> = match answers.split_once('*') {
+                None => vec![(*answers).to_owned()],
+                Some((head, tail)) => {
+                    OLSRD2_COMMANDS.iter().map(|command| format!("{head}{command}{tail}")).collect()
+                }
+            };
+            let mut arguments = vec!["--json".to_owned()];
+            for file in files {
+                let path = Path::new(FIXTURES).join(file);
+                // A release of olsrd2 without a plugin was not asked for its answers.
+                if path.exists() {
+                    arguments.extend(["--file".to_owned(), path.to_string_lossy().into_owned()]);
+                }
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let view = self.printed(self.subject.olsr_bridge, &arguments)?;
+            let path = Path::new(FIXTURES).join(golden);
+            let recorded =
+                fs::read(&path).map_err(|e| format!("reading {}: {e}", path.display()))?;
+            verdict::same_bytes(golden, &view, &recorded)?;
+            bytes += view.len();
+        }
+        Ok(Check::new(
+            "olsr-bridge --file on answers of olsrd (jsoninfo, txtinfo) and olsrd2",
+            format!("{} views, {bytes} bytes, as recorded to the byte", GOLDEN.len()),
+        ))
+    }
+
+    /// Starts the agent as vehicle `name`.
+    fn agent(&self, bench: &Bench, name: &str, follow: Follow<'_>) -> Result<(Child, u16), String> {
+        let binary = self.subject.outrider.to_string_lossy();
+        let mut words: Vec<&str> = self.runner.iter().map(String::as_str).collect();
+        words.push(&binary);
+        bench.agent(name, &words, Some(follow))
+    }
 }

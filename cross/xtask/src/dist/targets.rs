@@ -44,7 +44,7 @@ pub struct Target {
     pub ipk: String,
     pub oci: Oci,
     pub budget_bytes: u64,
-    pub emulator: Vec<String>,
+    pub emulators: Vec<Vec<String>>,
 }
 
 /// Machines of the ELF header.
@@ -89,9 +89,17 @@ pub fn select(targets: Vec<Target>, names: &[String]) -> Result<Vec<Target>, Str
 }
 
 impl Target {
-    /// Words that run a binary of this target here: none on such a machine, else the emulator.
+    /// Words that run a binary of this target here: none on such a machine, else the first emulator.
     pub fn runner(&self) -> &[String] {
-        if std::env::consts::ARCH == self.name { &[] } else { &self.emulator }
+        if std::env::consts::ARCH == self.name {
+            return &[];
+        }
+        self.emulators.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The emulators besides [`Target::runner`], which a binary has to run under, too.
+    pub fn further_runners(&self) -> impl Iterator<Item = &[String]> {
+        self.emulators.iter().map(Vec::as_slice).filter(|words| *words != self.runner())
     }
 
     /// Whether the C library's time can be shorter than the kernel's, so that dates past 2038 have to be tried.
@@ -104,6 +112,9 @@ impl Target {
         self.triple.replace('-', "_")
     }
 }
+
+#[cfg(test)]
+mod processors;
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +144,9 @@ mod tests {
         for target in &targets {
             assert_eq!(target.has_short_time(), target.machine == Machine::Arm, "{}", target.name);
             assert_eq!(target.arm.is_some(), target.machine == Machine::Arm, "{}", target.name);
-            assert!(!target.emulator.is_empty(), "{}", target.name);
+            assert!(!target.emulators.is_empty(), "{}", target.name);
+            let ways = target.further_runners().count() + usize::from(!target.runner().is_empty());
+            assert_eq!(ways, target.emulators.len(), "{}: each is used once", target.name);
         }
     }
 

@@ -42,6 +42,8 @@ const SUITES: &[Suite] = &[
             // Frames, dictionaries, batches, documents, and their decoder.
             "core::telemetry::",
             "core::presence::",
+            // Gathered records: messages of many small ones, parts of one that is long.
+            "core::record::",
             // MQTT packets and netlink messages.
             "shell::mqtt::wire::",
             "shell::hw::nl80211::",
@@ -55,8 +57,20 @@ const SUITES: &[Suite] = &[
             "hostile_text_stays_inside_its_label",
             "openmetrics_keeps_its_own_rules",
         ],
-        least: 55,
-        golden: &["the_bytes_on_the_wire_are_fixed", "the_schema_is_what_it_was"],
+        least: 90,
+        golden: &[
+            "the_bytes_on_the_wire_are_fixed",
+            "the_schema_is_what_it_was",
+            "core::record::tests::the_bytes_are_fixed",
+        ],
+    },
+    Suite {
+        package: "spool",
+        // What lies on the disk; the rest of its tests are about disks and not about bytes.
+        programs: &["--lib"],
+        filters: &["body::", "codec::", "frame::"],
+        least: 7,
+        golden: &["frame::tests::golden_bytes_of_header_and_frame"],
     },
     Suite {
         package: "olsr-bridge",
@@ -69,7 +83,7 @@ const SUITES: &[Suite] = &[
 
 /// Builds and runs them.
 pub fn tests(build: &Build<'_>) -> Result<Vec<Check>, String> {
-    ensure_emulator(build.target)?;
+    ensure_emulator(build.target.runner())?;
     SUITES.iter().map(|suite| suite.run(build)).collect()
 }
 
@@ -106,7 +120,7 @@ impl Suite {
             format!(
                 "{} passed {}, golden bytes among them ({})",
                 tests.passed.len(),
-                way(target),
+                way(target.runner()),
                 self.golden.join(", ")
             ),
         ))

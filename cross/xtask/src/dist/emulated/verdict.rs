@@ -120,14 +120,6 @@ pub fn costs(page: &str, own: &str, nodes: u32) -> Result<String, String> {
     Ok(format!("{} costs, own 0, {reachable} reachable", costs.len()))
 }
 
-/// Successful polls in `seconds` of following at one a second; half may fall behind on a busy machine.
-pub fn polls(polls: f64, seconds: u64) -> Result<String, String> {
-    if polls * 2.0 < seconds as f64 {
-        return Err(format!("outrider run: {polls} polls of the daemon in {seconds} s"));
-    }
-    Ok(format!("{polls} polls"))
-}
-
 /// What [`MESSAGE_FORMAT`] wrote; a line that is still being written does not count.
 pub fn messages(text: &str) -> Result<Vec<Message>, String> {
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -197,8 +189,8 @@ pub fn kept_status(payload: &str) -> Result<(), String> {
 /// Decoded lines: how many moments they are, and how many of them tell the own vehicle's cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moments {
-    pub all: usize,
-    pub with_costs: usize,
+    pub all: u32,
+    pub with_costs: u32,
 }
 
 impl Moments {
@@ -212,21 +204,9 @@ impl Moments {
                 return Err(format!("outrider decode told of vehicle {}", tick["vehicle"]));
             }
             self.all += 1;
-            self.with_costs += usize::from(tick["values"][&own] == 0);
+            self.with_costs += u32::from(tick["values"][&own] == 0);
         }
         Ok(())
-    }
-
-    /// Whether they are what `seconds` at one sample a second give; half may be missing on a busy machine.
-    pub fn suffice(&self, seconds: u64) -> Result<String, String> {
-        let least = seconds as usize / 2;
-        let Moments { all, with_costs } = *self;
-        if all < least || with_costs < least {
-            return Err(format!(
-                "telemetry of {seconds} s has {all} moments, {with_costs} with costs"
-            ));
-        }
-        Ok(format!("{all} moments, {with_costs} with costs"))
     }
 }
 
