@@ -7,26 +7,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
+#[path = "../tests/delivery/queue.rs"]
+mod queue;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use outrider::config::MqttProtocol;
-use outrider::core::courier::{
-    Courier, Fetched, Held, Order, RecordName, Request, Settings, StreamSetup,
-};
+use outrider::core::courier::{Courier, Order, Request, Settings, StreamSetup};
 use outrider::core::pacing::{Budget, DayCount, Limits, Urgency};
 use outrider::core::presence::{Speaker, Topics};
 use outrider::core::record::{Stamp, stored};
 use outrider::core::time::Mono;
 use outrider::shell::mqtt::Publisher;
 use outrider::shell::{clock, mqtt};
-use spool::{
-    BootMs, Files, Options, Pace, RecordId, Session, SpoolHandle, SpoolThread, StreamPolicy,
-    StreamTag,
-};
-use tokio::sync::mpsc;
+use queue::Queue;
 
-/// Records that are gathered beforehand, in bytes; more follow while it runs.
+/// Records that are gathered beforehand, in bytes.
 const BACKLOG_BYTES: usize = 48 << 20;
 
 /// Memory of the window.
@@ -44,69 +40,14 @@ fn main() {
     runtime.block_on(deliver(host, port.parse().unwrap(), seconds, bytes));
 }
 
-fn boot_ms() -> BootMs {
-    BootMs(clock::now().mono.millis())
-}
-
-struct Queue {
-    handle: SpoolHandle<Files>,
-    tag: StreamTag,
-    answers: mpsc::UnboundedSender<Fetched>,
-}
-
-impl Queue {
-    /// Does on the spool's thread what the courier asks for.
-    fn perform(&self, request: Request) {
-        let (tag, answers) = (self.tag, self.answers.clone());
-        let done = match request {
-            Request::Fetch { stream, round, bytes, records } => {
-                self.handle.run(move |spool, now| {
-                    let mut handed = Vec::new();
-                    let mut size = 0;
-                    let mut more = true;
-                    while size < bytes && handed.len() < records {
-                        let Some(delivery) = spool.next_of(tag, now) else {
-                            let report = spool.report(now);
-                            let stream =
-                                report.streams.iter().find(|stream| stream.tag == tag).unwrap();
-                            more = stream.held.records > stream.handed_out;
-                            break;
-                        };
-                        size += delivery.payload.len();
-                        let RecordId { epoch, sequence, .. } = delivery.id;
-                        let name = RecordName { epoch, sequence };
-                        handed.push(Held { name, stored: Bytes::from(delivery.payload) });
-                    }
-                    let _ = answers.send(Fetched { stream, round, records: handed, more });
-                })
-            }
-            Request::Acknowledge { records, .. } => self.handle.run(move |spool, now| {
-                for RecordName { epoch, sequence } in records {
-                    let _ = spool.acknowledge(RecordId { stream: tag, sequence, epoch }, now);
-                }
-            }),
-            Request::Rewind => self.handle.run(|spool, _| spool.rewind()),
-            Request::Publish(..) => return,
-        };
-        done.unwrap();
-    }
-}
-
 async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { budget_bytes: 256 << 20, ..Options::default() };
-    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 1 };
-    let storage = Files::new(folder.path().join("spool"));
-    let thread =
-        SpoolThread::start(storage, options, session, Pace::default(), boot_ms, |_| {}).unwrap();
-    let (answers, mut answered) = mpsc::unbounded_channel();
-    let (tags, mut tag) = mpsc::unbounded_channel();
-    let count = BACKLOG_BYTES / bytes;
-    let filled = thread.handle().run(move |spool, now| {
-        let tag = spool.define("measured", StreamPolicy::default()).unwrap();
+    let (queue, mut fetched) = Queue::open(folder.path(), 1, &["measured"]).await;
+    let tag = queue.tag(0);
+    let fill = move |spool: &mut spool::Spool<_>, now| {
         let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
         let mut payload = vec![0; bytes];
-        for number in 0..count {
+        for number in 0..BACKLOG_BYTES / bytes {
             for byte in &mut payload {
                 noise ^= noise << 13;
                 noise ^= noise >> 7;
@@ -119,11 +60,8 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
             }
         }
         spool.commit(now);
-        tags.send(tag).unwrap();
-    });
-    filled.unwrap();
-    let tag = tag.recv().await.unwrap();
-    let queue = Queue { handle: thread.handle(), tag, answers };
+    };
+    queue.ask(fill).await;
 
     let setup = StreamSetup {
         name: "measured".into(),
@@ -159,7 +97,7 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
                     break;
                 }
             }
-            Some(fetched) = answered.recv() => courier.fetched(fetched),
+            Some(fetched) = fetched.recv() => courier.fetched(fetched),
             event = events.recv() => match event.unwrap() {
                 mqtt::Event::Connected { link: new, in_flight_max, packet_bytes_max, .. } => {
                     (link, slots) = (Some(new), usize::from(in_flight_max));

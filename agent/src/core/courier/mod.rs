@@ -25,8 +25,9 @@
 //! # Bounds
 //!
 //! Messages in flight are kept until they are acknowledged: as many bytes as [`Flow`] allows, at most
-//! [`Settings::memory_bytes`]. Records that were fetched ahead: [`FETCHED_BYTES_MAX`] together and one record more for each
-//! stream. Live copies: [`LIVE_BYTES_MAX`] for each stream that has them.
+//! [`Settings::memory_bytes`] and 64 KiB more for events. Records that were fetched ahead: [`FETCHED_BYTES_MAX`] together, but
+//! 16 KiB for each stream where there are many, and one record more for each. Live copies: [`LIVE_BYTES_MAX`] for each stream
+//! that has them.
 
 mod stream;
 
@@ -534,17 +535,21 @@ impl Courier {
             return;
         }
         let each = (FETCHED_BYTES_MAX / self.streams.len().max(1)).max(FETCHED_BYTES_MIN);
-        for (stream, id) in self.streams.iter_mut().zip(0_u16..) {
-            if stream.held || stream.supply != Supply::Available || stream.ready_bytes > each / 2 {
-                continue;
+        // The queue answers in the order in which it is asked.
+        for urgency in Urgency::ALL {
+            for (stream, id) in self.streams.iter_mut().zip(0_u16..) {
+                let wanted = stream.supply == Supply::Available && stream.ready_bytes <= each / 2;
+                if stream.setup.urgency != urgency || stream.held || !wanted {
+                    continue;
+                }
+                stream.supply = Supply::Asked { again: false };
+                self.requests.push(Request::Fetch {
+                    stream: StreamId(id),
+                    round: self.round,
+                    bytes: each - stream.ready_bytes,
+                    records: FETCHED_RECORDS_MAX,
+                });
             }
-            stream.supply = Supply::Asked { again: false };
-            self.requests.push(Request::Fetch {
-                stream: StreamId(id),
-                round: self.round,
-                bytes: each - stream.ready_bytes,
-                records: FETCHED_RECORDS_MAX,
-            });
         }
     }
 
