@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::codec::{Reader, put_varint};
-use crate::limits::{STREAM_NAME_BYTES_MAX, STREAMS_MAX};
+use crate::limits::{NUMBER_MAX, STREAM_NAME_BYTES_MAX, STREAMS_MAX};
 use crate::marks::Marks;
 use crate::options::{AtBound, StreamName, StreamPolicy, StreamTag};
 
@@ -61,6 +61,12 @@ pub(crate) struct Gauge {
     pub(crate) allowance: u64,
     /// Bytes written since the spool was created.
     pub(crate) written: u64,
+}
+
+impl Gauge {
+    fn is_possible(&self) -> bool {
+        self.spool_ms <= NUMBER_MAX && self.written <= NUMBER_MAX
+    }
 }
 
 /// The whole state but the records, at the beginning of a segment or session.
@@ -137,7 +143,14 @@ impl Checkpoint {
         }
         reader.end()?;
         let gauge = Gauge { spool_ms, allowance, written };
-        Some(Checkpoint { boot_id, boot_ms, epoch, gauge, sealed, streams })
+        gauge.is_possible().then_some(Checkpoint {
+            boot_id,
+            boot_ms,
+            epoch,
+            gauge,
+            sealed,
+            streams,
+        })
     }
 }
 
@@ -174,7 +187,7 @@ impl Commit {
         let (spool_ms, durable) = (reader.u64()?, reader.u64()?);
         let gauge = Gauge { spool_ms, allowance: reader.u64()?, written: reader.u64()? };
         reader.end()?;
-        Some(Commit { durable, gauge })
+        gauge.is_possible().then_some(Commit { durable, gauge })
     }
 }
 
@@ -203,8 +216,8 @@ impl RecordHead {
         let tag = StreamTag(reader.u32()?);
         let epoch = reader.u32()?;
         let (sequence, spool_ms) = (reader.u64()?, reader.u64()?);
-        // The last number is never given, so that the one after a record always exists.
-        (1..u64::MAX).contains(&sequence).then_some(RecordHead { tag, epoch, sequence, spool_ms })
+        let counts = (1..NUMBER_MAX).contains(&sequence) && spool_ms <= NUMBER_MAX;
+        counts.then_some(RecordHead { tag, epoch, sequence, spool_ms })
     }
 }
 
@@ -278,7 +291,8 @@ impl Index {
                 oldest_ms: reader.u64()?,
                 newest_ms: reader.u64()?,
             };
-            if entry.first == 0 || entry.last < entry.first || entry.last == u64::MAX {
+            let newest = entry.last.max(entry.newest_ms).max(entry.oldest_ms);
+            if entry.first == 0 || entry.last < entry.first || newest >= NUMBER_MAX {
                 return None;
             }
             entries.push(entry);

@@ -25,6 +25,10 @@ pub const SCAN_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes read at once when the next record of a stream is looked for.
 pub const READ_BUFFER_BYTES: usize = 4 * 1024;
 
+/// Largest number that counts as one: sequence numbers, times and sums that a spool could reach stay below, so that adding to them
+/// cannot overflow.
+pub const NUMBER_MAX: u64 = 1 << 62;
+
 /// Longest body of a frame that is no record, in bytes. The largest checkpoint there can be has 48 KiB.
 pub const META_BYTES_MAX: usize = 64 * 1024;
 

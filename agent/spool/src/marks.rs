@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, put_varint};
-use crate::limits::{THIN_EXPONENT_MAX, WINDOW_RECORDS_MAX};
+use crate::limits::{NUMBER_MAX, THIN_EXPONENT_MAX, WINDOW_RECORDS_MAX};
 use crate::options::{Fate, StreamTag};
 
 /// Records and bytes of one fate.
@@ -137,7 +137,7 @@ impl Marks {
         let mut reader = Reader(bytes);
         let tag = StreamTag(reader.u32()?);
         let mut marks = Marks { next: reader.u64()?, floor: reader.u64()?, ..Marks::default() };
-        if marks.floor == 0 || marks.next < marks.floor {
+        if marks.floor == 0 || marks.next < marks.floor || marks.next > NUMBER_MAX {
             return None;
         }
         if usize::from(reader.u8()?) != Fate::ALL.len() {
@@ -164,7 +164,7 @@ impl Marks {
             return None;
         }
         for _ in 0..number {
-            before = before.checked_add(reader.varint()?)?;
+            before = before.checked_add(reader.varint()?).filter(|at| *at < marks.next)?;
             marks.gone.insert(before, u32::try_from(reader.varint()?).ok()?);
         }
         reader.end()?;
