@@ -33,58 +33,40 @@ fn processor() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-struct Timed {
-    seconds: f64,
-    bytes: u64,
-}
-
-fn plain(folder: &Path, batch: usize, batches: usize) -> Timed {
+/// Appends the same batches to a spool and to a plain file, in turn, so that both meet the same disk and the same neighbours.
+fn compare(folder: &Path, size: usize, per_batch: usize, batches: usize) {
     let path = folder.join("plain");
     let file = File::create(&path).unwrap();
-    let contents = vec![0x5A; batch];
-    let start = Instant::now();
-    for n in 0..batches {
-        file.write_all_at(&contents, (n * batch) as u64).unwrap();
-        file.sync_data().unwrap();
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    std::fs::remove_file(path).unwrap();
-    Timed { seconds, bytes: (batch * batches) as u64 }
-}
-
-fn spooled(folder: &Path, size: usize, per_batch: usize, batches: usize) -> (Timed, f64) {
     let mut spool = open(folder, 4 * 1024 * MIB as u64);
     let stream = spool.define("bench", StreamPolicy::default()).unwrap();
-    let start = Instant::now();
+    let batch = size * per_batch;
+    let contents = vec![0x5A; batch];
+    let (mut spooled, mut plain) = (Duration::ZERO, Duration::ZERO);
     for n in 0..batches {
-        for _ in 0..per_batch {
-            let _ = spool.append(stream, vec![0x5A; size], BootMs(n as u64)).unwrap();
+        let records: Vec<Vec<u8>> = (0..per_batch).map(|_| vec![0x5A; size]).collect();
+        let start = Instant::now();
+        for record in records {
+            let _ = spool.append(stream, record, BootMs(n as u64)).unwrap();
         }
         spool.commit(BootMs(n as u64));
+        spooled += start.elapsed();
+        let start = Instant::now();
+        file.write_all_at(&contents, (n * batch) as u64).unwrap();
+        file.sync_data().unwrap();
+        plain += start.elapsed();
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let bytes = (size * per_batch * batches) as u64;
-    let written = spool.report(BootMs(0)).written_bytes;
+    let bytes = (batch * batches) as f64;
+    let written = spool.report(BootMs(0)).written_bytes as f64;
     let _ = spool.close(BootMs(0));
     std::fs::remove_dir_all(folder.join("spool")).unwrap();
-    (Timed { seconds, bytes }, written as f64 / bytes as f64)
-}
-
-/// The median of three runs of each, taken in turn so that both meet the same disk.
-fn compare(folder: &Path, size: usize, per_batch: usize, batches: usize) {
-    let mut runs: Vec<(f64, f64, f64)> = (0..3)
-        .map(|_| {
-            let plain = plain(folder, size * per_batch, batches);
-            let (spooled, factor) = spooled(folder, size, per_batch, batches);
-            let rate = |timed: &Timed| timed.bytes as f64 / timed.seconds / MIB as f64;
-            (rate(&spooled), rate(&plain), factor)
-        })
-        .collect();
-    runs.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
-    let (spooled, plain, factor) = runs[1];
+    std::fs::remove_file(path).unwrap();
+    let rate = |time: Duration| bytes / time.as_secs_f64() / MIB as f64;
     println!(
-        "{size:>7} {per_batch:>5}  {spooled:>8.1}  {plain:>8.1}  {:>5.0} %  {factor:.4}",
-        spooled / plain * 100.0
+        "{size:>7} {per_batch:>6}  {:>11.1}  {:>11.1}  {:>4.0} %  {:.4}",
+        rate(spooled),
+        rate(plain),
+        rate(spooled) / rate(plain) * 100.0,
+        written / bytes
     );
 }
 
@@ -92,7 +74,7 @@ fn main() {
     let folder = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let folder = tempfile::tempdir_in(folder).unwrap();
     let folder = folder.path();
-    println!("record  batch  spool MiB/s  plain MiB/s  share  bytes written for each");
+    println!(" record  batch  spool MiB/s  plain MiB/s  share  bytes written for each");
     compare(folder, 4096, 1, 500);
     compare(folder, 4096, 64, 300);
     compare(folder, 4096, 250, 200);
