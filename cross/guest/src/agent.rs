@@ -16,8 +16,9 @@ use crate::http::{self, Answer, get};
 const CONFIG: &str = "/tmp/outrider.toml";
 const LOG: &str = "/tmp/outrider.log";
 
-/// Time for the agent to start, to show a value that is read once per interval, or to end.
-const WITHIN: Duration = Duration::from_secs(60);
+/// Time for the agent to start, to show a value that is read once per interval, or to end. Takes seconds; only what hangs
+/// is to take longer than this.
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// How old a wall clock in an answer may be, in seconds: one sampling interval and an answer, on a slow machine.
 const AGE_SECONDS_MAX: i64 = 30;

@@ -6,6 +6,7 @@
 //! the agent's remedy; `guest-clock`, beside it, is the same but for the remedy.
 
 mod agent;
+mod bridge;
 mod clock;
 mod http;
 
@@ -33,12 +34,6 @@ const OVERFLOW: &str = "code: 75,";
 
 /// `SIGABRT`, how a panicking release build ends.
 const ABORT: i32 = 6;
-
-const BRIDGE: &str = "/olsr-bridge";
-
-/// A saved answer of a routing daemon, for `olsr-bridge`.
-const SAVED_ANSWER: &[u8] =
-    include_bytes!("../../../olsr-bridge/fixtures/olsrd/diamond5/a/jsoninfo-all.http");
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("now") {
@@ -116,8 +111,12 @@ fn run(report: &mut Report) {
         stay(report, name, seconds, judgement);
     }
     // Who built the image decides whether it is in it.
-    if Path::new(BRIDGE).exists() {
-        report.check("in 2040 olsr-bridge reads a saved answer", bridge());
+    if Path::new(bridge::PROGRAM).exists() {
+        report.check("in 2040 olsr-bridge reads a saved answer", bridge::reads_a_file(IN_2040));
+        report.check(
+            "olsr-bridge goes on polling when 32-bit time ends",
+            bridge::polls_across_the_end(),
+        );
     }
 }
 
@@ -186,20 +185,6 @@ fn alive(report: &mut Report, name: &str, started: Result<Agent, String>) -> Opt
     };
     report.check(&format!("{name} the agent starts"), result);
     agent
-}
-
-fn bridge() -> Result<String, String> {
-    const SAVED: &str = "/tmp/saved";
-    set(IN_2040)?;
-    std::fs::write(SAVED, SAVED_ANSWER).map_err(|e| format!("writing {SAVED}: {e}"))?;
-    let mut command = Command::new(BRIDGE);
-    let text = output(command.args(["--once", "--json", "--file", SAVED]))?;
-    let view: serde_json::Value =
-        serde_json::from_str(&text).map_err(|e| format!("its output is no JSON: {e}: {text}"))?;
-    match view["links"].as_array() {
-        Some(links) if !links.is_empty() => Ok(format!("{} links", links.len())),
-        _ => Err(format!("it sees no links: {text}")),
-    }
 }
 
 /// What a command prints, when it succeeds.

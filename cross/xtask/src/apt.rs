@@ -1,7 +1,9 @@
 //! Debian packages to look into, not to install: of any architecture, from the mirror this system uses.
 //!
 //! Package lists and downloads lie in a folder of their own; the system's package sources and database stay untouched.
-//! Signatures and hashes are checked by apt as always, whatever the system's own configuration allows.
+//! Signatures and hashes are checked by apt as always, whatever the system's own configuration allows. How old signed lists
+//! may be is left to that configuration: a machine may be served by a snapshot of a mirror on purpose, and what is taken
+//! from here is asked for by its exact version or tried before it counts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Options that hold whatever `/etc/apt` says.
 const STRICT: &[&str] = &[
     "Dir::Etc::sourceparts=/dev/null",
+    // The folders belong to whoever runs this, and apt's own user may not write into them. Nobody but root could change to
+    // that user anyway.
     "APT::Sandbox::User=root",
     "APT::Update::Error-Mode=any",
     "APT::Get::AllowUnauthenticated=false",
@@ -73,19 +77,41 @@ impl Apt {
 
     /// Downloads `package` (`name` or `name=version`) and unpacks it into `into`, without running any of its scripts.
     pub fn unpack(&self, package: &str, into: &Path) -> Result<(), String> {
+        // An interrupted run may have left one of another version.
+        remove(&downloads(&self.folder, package)?)?;
         self.tool("apt-get", &["download", "-q", package])?;
-        let reading = |e: std::io::Error| format!("reading {}: {e}", self.folder.display());
-        let begin = format!("{}_", package.split('=').next().unwrap_or(package));
-        for entry in fs::read_dir(&self.folder).map_err(reading)? {
-            let file = entry.map_err(reading)?.path();
-            if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&begin)) {
-                quiet(Command::new("dpkg-deb").arg("-x").arg(&file).arg(into))?;
-                return fs::remove_file(&file)
-                    .map_err(|e| format!("removing {}: {e}", file.display()));
-            }
-        }
-        Err(format!("apt-get download {package} left no package in {}", self.folder.display()))
+        let files = downloads(&self.folder, package)?;
+        let [file] = &files[..] else {
+            let folder = self.folder.display();
+            return Err(format!(
+                "apt-get download {package} left {} packages in {folder}",
+                files.len()
+            ));
+        };
+        quiet(Command::new("dpkg-deb").arg("-x").arg(file).arg(into))?;
+        remove(&files)
     }
+}
+
+/// Files of `package` (`name` or `name=version`), of any version, that `apt-get download` put into `folder`.
+fn downloads(folder: &Path, package: &str) -> Result<Vec<PathBuf>, String> {
+    let reading = |e: std::io::Error| format!("reading {}: {e}", folder.display());
+    let begin = format!("{}_", package.split('=').next().unwrap_or(package));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(reading)? {
+        let entry = entry.map_err(reading)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(&begin) && name.ends_with(".deb") {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn remove(files: &[PathBuf]) -> Result<(), String> {
+    files.iter().try_for_each(|file| {
+        fs::remove_file(file).map_err(|e| format!("removing {}: {e}", file.display()))
+    })
 }
 
 /// Debian's name for the release that this system runs.
@@ -140,7 +166,24 @@ fn mirror_in(text: &str, suite: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::mirror_in;
+    use std::fs;
+
+    use super::{downloads, mirror_in, remove};
+
+    #[test]
+    fn only_a_package_of_the_very_name_is_taken_and_a_stale_one_can_be_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in
+            ["rust-src_1.94_all.deb", "rust-src-extra_1.95_all.deb", "rust-src_notes", "status"]
+        {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let stale = downloads(folder.path(), "rust-src=1.95").unwrap();
+        assert_eq!(stale, [folder.path().join("rust-src_1.94_all.deb")]);
+        remove(&stale).unwrap();
+        assert!(downloads(folder.path(), "rust-src").unwrap().is_empty());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
 
     #[test]
     fn both_formats_of_package_sources_are_read() {

@@ -30,7 +30,7 @@ const PROGRAMS: &[Program] = &[
     // Build scripts and proc-macros run here.
     (&["cc"], "gcc"),
     (&["python3"], "python3"),
-    (&["qemu-arm-static", "qemu-aarch64-static"], "qemu-user-static"),
+    (&["qemu-arm-static"], "qemu-user-static"),
     (&["qemu-system-arm"], "qemu-system-arm"),
     (&["mosquitto"], "mosquitto"),
     (&["mosquitto_sub"], "mosquitto-clients"),
