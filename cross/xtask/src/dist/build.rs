@@ -274,6 +274,9 @@ impl<'a> Build<'a> {
             NO_UNWIND_TABLES.to_owned(),
             format!("-Clink-args={LINK_FLAGS}"),
         ];
+        if let Some(features) = &self.target.rust_features {
+            flags.push(format!("-Ctarget-feature={features}"));
+        }
         if self.std == Std::Source {
             flags.push("-Clink-self-contained=no".to_owned());
             flags.push(format!("-Clink-args={PIE_FLAGS}"));

@@ -37,6 +37,7 @@ pub struct Target {
     pub triple: String,
     pub zig: String,
     pub zig_cpu: String,
+    pub rust_features: Option<String>,
     pub machine: Machine,
     pub bits: u8,
     pub arm: Option<u64>,

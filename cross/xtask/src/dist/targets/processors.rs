@@ -126,3 +126,39 @@ fn what_is_beyond_the_baseline_is_refused_by_one_of_the_emulators() {
         assert!(refused, "{name}: {instruction}");
     }
 }
+
+/// What rustc takes for granted when it compiles for a target as releases do.
+fn rust_features(target: &Target) -> String {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "cfg", "--target", &target.triple]);
+    if let Some(features) = &target.rust_features {
+        rustc.arg(format!("-Ctarget-feature={features}"));
+    }
+    // Features of 32-bit ARM are told to compilers that take unstable ones only.
+    let output = rustc.env("RUSTC_BOOTSTRAP", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn rust_code_takes_no_more_for_granted_than_the_baseline_has() {
+    let text = fs::read_to_string(fixtures::root().join(FILE)).unwrap();
+    let find = |name: &str| {
+        select(Targets::parse(&text).unwrap().targets, &[name.to_owned()]).unwrap().remove(0)
+    };
+    for (name, has, beyond) in [
+        ("x86_64", "sse2", &["sse3", "cmpxchg16b", "popcnt", "avx"][..]),
+        ("aarch64", "neon", &["lse", "crc", "aes", "sha2", "dotprod"]),
+        ("armv7", "v7", &["d32", "neon"]),
+        ("armv6", "vfp2", &["v7", "thumb2", "vfp3", "d32", "neon"]),
+    ] {
+        let told = rust_features(&find(name));
+        let granted = |feature: &str| told.contains(&format!("target_feature=\"{feature}\""));
+        assert!(granted(has), "{name}: {told}");
+        let over: Vec<&&str> = beyond.iter().filter(|feature| granted(feature)).collect();
+        assert!(over.is_empty(), "{name}: {over:?}");
+    }
+    let mut plain = find("armv7");
+    plain.rust_features = None;
+    assert!(rust_features(&plain).contains("\"d32\""), "`rust_features` of armv7 can go");
+}
