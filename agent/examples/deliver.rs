@@ -1,7 +1,7 @@
-//! Measures how fast a full spool is delivered to a broker: `deliver HOST PORT SECONDS [BYTES]` gathers records of BYTES bytes
-//! (1000) that cannot be compressed, in a spool in a folder of its own, delivers them as long as it may, and prints one line a
-//! second and one at the end. The loop is the agent's own, without everything else: connection, courier, and the spool on its
-//! thread.
+//! Measures how fast a full spool is delivered to a broker: `deliver HOST PORT SECONDS [BYTES [MIB]]` gathers MIB (48) MiB of
+//! records of BYTES (1000) bytes that cannot be compressed, in a spool in a folder of its own, delivers them until none is left
+//! or the time is over, and prints one line a second and one at the end. The loop is the agent's own, without everything
+//! else: connection, courier, and the spool on its thread.
 //!
 //! `cargo run --release -p outrider --example deliver -- 127.0.0.1 1883 20`
 
@@ -22,32 +22,30 @@ use outrider::shell::mqtt::Publisher;
 use outrider::shell::{clock, mqtt};
 use queue::Queue;
 
-/// Records that are gathered beforehand, in bytes.
-const BACKLOG_BYTES: usize = 48 << 20;
-
 /// Memory of the window.
 const WINDOW_BYTES: u64 = 1 << 20;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [host, port, seconds, rest @ ..] = arguments.as_slice() else {
-        eprintln!("usage: deliver HOST PORT SECONDS [BYTES]");
+        eprintln!("usage: deliver HOST PORT SECONDS [BYTES [MIB]]");
         std::process::exit(2);
     };
     let bytes = rest.first().map_or(1000, |bytes| bytes.parse().unwrap());
+    let backlog = rest.get(1).map_or(48, |mib| mib.parse().unwrap()) << 20;
     let seconds = Duration::from_secs(seconds.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(deliver(host, port.parse().unwrap(), seconds, bytes));
+    runtime.block_on(deliver(host, port.parse().unwrap(), seconds, [bytes, backlog]));
 }
 
-async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
+async fn deliver(host: &str, port: u16, seconds: Duration, [bytes, backlog]: [usize; 2]) {
     let folder = tempfile::tempdir().unwrap();
     let (queue, mut fetched) = Queue::open(folder.path(), 1, &["measured"]).await;
     let tag = queue.tag(0);
     let fill = move |spool: &mut spool::Spool<_>, now| {
         let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
         let mut payload = vec![0; bytes];
-        for number in 0..BACKLOG_BYTES / bytes {
+        for number in 0..backlog / bytes {
             for byte in &mut payload {
                 noise ^= noise << 13;
                 noise ^= noise >> 7;
@@ -81,6 +79,7 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
     let mut link: Option<mqtt::Link> = None;
     let mut slots = 0;
     let mut began: Option<Mono> = None;
+    let mut acknowledged_at = now();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let mut before = 0;
     loop {
@@ -88,12 +87,21 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
             _ = tick.tick() => {
                 if let Some(flow) = courier.flow() {
                     let sent = sent_bytes(&courier);
-                    println!("{:>7} kB/s handed over, {:>7} B in flight of {:>7}, shortest trip {:?}, deviation {:?}, goodput {:?}",
-                        (sent - before) / 1000, flow.in_flight(), flow.window_bytes(),
-                        flow.shortest_trip(), flow.trips().deviation(), flow.goodput());
+                    println!(
+                        "{:>7} kB/s handed over, {:>7} B in flight of {:>7}, shortest trip {:?}, \
+                         deviation {:?}, goodput {:?}",
+                        (sent - before) / 1000,
+                        flow.in_flight(),
+                        flow.window_bytes(),
+                        flow.shortest_trip(),
+                        flow.trips().deviation(),
+                        flow.goodput()
+                    );
                     before = sent;
                 }
-                if began.is_some_and(|began| now().since(began) >= seconds) {
+                let over = began.is_some_and(|began| now().since(began) >= seconds);
+                let records: u64 = courier.streams().map(|(_, counts)| counts.acknowledged).sum();
+                if over || records == (backlog / bytes) as u64 {
                     break;
                 }
             }
@@ -105,8 +113,8 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
                     began = began.or(Some(now()));
                 }
                 mqtt::Event::Acknowledged(id) => {
-                    // The status document has no id of its own and is not reported.
                     courier.acknowledged(id, now());
+                    acknowledged_at = now();
                 }
                 mqtt::Event::Refused { id, cause, reason } => {
                     println!("{reason}");
@@ -127,7 +135,7 @@ async fn deliver(host: &str, port: u16, seconds: Duration, bytes: usize) {
             }
         }
     }
-    let took = now().since(began.unwrap());
+    let took = acknowledged_at.since(began.unwrap());
     let delivered = sent_bytes(&courier) - courier.in_flight_bytes();
     let per_s = delivered as f64 / took.as_secs_f64();
     println!("{delivered} bytes acknowledged in {took:?}: {per_s:.0} bytes/s");

@@ -12,7 +12,7 @@ use spool::{
 use tokio::sync::{mpsc, oneshot};
 
 /// Bytes on disk that the spool may take.
-const BUDGET_BYTES: u64 = 256 << 20;
+const BUDGET_BYTES: u64 = 1 << 30;
 
 /// The spool and its streams, by their places at the courier.
 pub struct Queue {

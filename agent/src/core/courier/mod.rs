@@ -558,7 +558,7 @@ impl Courier {
         let connection = self.connection.as_mut()?;
         let window = connection.flow.window_bytes();
         let in_flight = connection.flow.in_flight();
-        let reserved = SLOTS_RESERVED.min(connection.slots / 4);
+        let reserved = connection.reserved();
         let room = connection.room(self.cap_bytes);
         let effort = Effort::for_link(connection.flow.goodput());
 
@@ -632,9 +632,15 @@ impl Courier {
 }
 
 impl Connection {
+    /// Slots that are left to others.
+    fn reserved(&self) -> usize {
+        SLOTS_RESERVED.min(self.slots / 4)
+    }
+
     /// How large a message may be.
     fn room(&self, cap_bytes: u64) -> Room {
-        let wanted = usize::try_from(self.flow.message_bytes()).unwrap_or(usize::MAX);
+        let slots = self.slots - self.reserved();
+        let wanted = usize::try_from(self.flow.message_bytes(slots)).unwrap_or(usize::MAX);
         let cap = usize::try_from(cap_bytes).unwrap_or(usize::MAX);
         Room {
             wanted: wanted.min(cap),

@@ -44,7 +44,8 @@ pub const MESSAGE_BYTES_MIN: u64 = 2 * 1024;
 /// A window is this many messages at least, so that acknowledgements come in a steady stream.
 const MESSAGES_PER_WINDOW: u64 = 8;
 
-/// And a message takes the link no longer than this: what is urgent waits for the one before it.
+/// And a message takes the link no longer than this, if the broker takes enough of them: what is urgent waits for the one
+/// before it.
 const MESSAGE_TIME_MAX: Duration = Duration::from_millis(400);
 
 /// Rounds whose mean counts.
@@ -134,7 +135,8 @@ impl Flow {
     /// A message of `bytes` bytes leaves.
     #[must_use]
     pub fn sent(&mut self, bytes: u64, now: Mono) -> Departure {
-        if self.in_flight == 0 {
+        // What passed while there was nothing to send is no part of a round.
+        if self.in_flight == 0 && self.delivered < self.starved_until {
             self.round = Round { at: now, delivered: self.delivered };
         }
         self.in_flight += bytes;
@@ -184,12 +186,17 @@ impl Flow {
         carried(rate, time).clamp(least.min(self.bytes_max), self.bytes_max)
     }
 
-    /// Bytes that a message should have.
+    /// Bytes that a message should have when `slots` of them may be without acknowledgement: not too large for what is urgent
+    /// behind it, but so large that they fill the window. A window that few small messages cannot fill would shrink to them.
     #[must_use]
-    pub fn message_bytes(&self) -> u64 {
-        let by_window = self.window_bytes() / MESSAGES_PER_WINDOW;
+    pub fn message_bytes(&self, slots: usize) -> u64 {
+        let window = self.window_bytes();
         let by_time = self.goodput().map_or(u64::MAX, |rate| carried(rate, MESSAGE_TIME_MAX));
-        by_window.min(by_time).clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX)
+        let least = window / (slots as u64).max(1);
+        (window / MESSAGES_PER_WINDOW)
+            .min(by_time)
+            .max(least)
+            .clamp(MESSAGE_BYTES_MIN, MESSAGE_BYTES_MAX)
     }
 
     /// Bytes/s that were acknowledged while there was enough to send; `None` before that was ever so.

@@ -68,7 +68,7 @@ fn run(link: Link, time: Duration, window: Option<u64>) -> Run {
         let room = window.unwrap_or_else(|| flow.window_bytes());
         let slots = if window.is_some() { usize::MAX } else { SLOTS };
         while flow.in_flight() < room && under_way.len() < slots {
-            let size = flow.message_bytes();
+            let size = flow.message_bytes(SLOTS);
             let silences = |bytes: u64| bytes.checked_div(link.silent_after).unwrap_or(0);
             let silent = silences(bytes + size) - silences(bytes);
             let silence = link.silence * silent as u32;
@@ -104,6 +104,20 @@ fn every_link_is_filled() {
 }
 
 #[test]
+fn a_window_of_few_slots_is_filled_however_slow_the_link_seems() {
+    let mut now = Mono::default();
+    let mut flow = Flow::new(MEMORY, now);
+    for _ in 0..100 {
+        // A trip of 6 s at first seems to carry next to nothing.
+        let departures: Vec<Departure> = (0..4).map(|_| flow.sent(600, now)).collect();
+        now = now + Duration::from_secs(6);
+        departures.into_iter().for_each(|departure| flow.acknowledged(departure, now));
+    }
+    assert!(flow.goodput().unwrap() < 1_000);
+    assert!(flow.message_bytes(4) * 4 >= flow.window_bytes());
+}
+
+#[test]
 fn no_queue_stands_where_nothing_is_lost() {
     for link in [BEST, AVERAGE, WORST] {
         let quiet = Link { silent_after: 0, ..link };
@@ -136,7 +150,7 @@ fn a_link_that_gets_worse_is_followed_within_a_probe() {
     // From 500 kB/s to 20 kB/s: acknowledgements come 25 times more slowly.
     let mut now = Mono::default() + Duration::from_secs(100);
     for _ in 0..200 {
-        let size = flow.message_bytes();
+        let size = flow.message_bytes(SLOTS);
         let departure = flow.sent(size, now);
         now = now + Duration::from_millis(200) + Duration::from_micros(size * 50);
         flow.acknowledged(departure, now);
@@ -183,7 +197,7 @@ proptest! {
             let in_flight: u64 = under_way.iter().map(|(bytes, _)| bytes).sum();
             prop_assert_eq!(flow.in_flight(), in_flight);
             prop_assert!((WINDOW_BYTES_MIN..=MEMORY).contains(&flow.window_bytes()));
-            let message = flow.message_bytes();
+            let message = flow.message_bytes(SLOTS);
             prop_assert!((MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&message));
         }
     }
