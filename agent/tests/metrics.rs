@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use outrider::core::catalog::{agent, hardware, mesh};
+use outrider::core::catalog::{agent, hardware, mesh, spool};
 use outrider::core::exposition::{Format, render};
 use outrider::core::sample::{Kind, Metric, Sample};
 use outrider::core::state::State;
@@ -39,7 +39,7 @@ fn promtool(text: &str) -> Result<(), String> {
 }
 
 fn catalog() -> impl Iterator<Item = &'static Metric> {
-    [mesh::ALL, agent::ALL, hardware::ALL].into_iter().flatten().copied()
+    [mesh::ALL, agent::ALL, spool::ALL, hardware::ALL].into_iter().flatten().copied()
 }
 
 /// A state in which every metric of the mesh and the agent has a value, and each hardware metric one.

@@ -41,6 +41,7 @@ fn whole() -> Status {
     convoy.silence();
     convoy.run(40);
     convoy.lose_broker();
+    convoy.lose_disk();
     let mut second = document(&convoy.state);
     // One document in which as much as possible is present.
     second.vehicles.extend(first.vehicles);

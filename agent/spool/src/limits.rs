@@ -1,8 +1,8 @@
 //! Every bound of the spool, with its reason. What the user may set is in [`crate::Options`]; these are the walls around it.
 
 /// Largest record, in bytes. Larger things are cut by whoever brings them, so that one record never holds up a link
-/// for long: 1 MiB takes 13 s at 650 kbit/s.
-pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// for long: 1 MiB takes 13 s at 650 kbit/s. The rest is for what the owner puts in front of the payload.
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024 + 512;
 
 /// Smallest budget on disk, in bytes: sixteen segments of the smallest size.
 pub const BUDGET_BYTES_MIN: u64 = 1024 * 1024;

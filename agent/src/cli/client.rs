@@ -115,15 +115,62 @@ impl AskError {
 ///
 /// When no complete answer of an agent arrived in time.
 pub fn get(endpoint: &Endpoint, path: &str, within: Duration) -> Result<Answer, AskError> {
+    let head = |host: &str| {
+        format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n")
+    };
+    send(endpoint, head, &[], within)
+}
+
+/// What [`post`] sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Upload<'a> {
+    /// Path and query.
+    pub path: &'a str,
+    /// What the body is, if that is to be said.
+    pub content_type: Option<&'a str>,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// Sends a body and waits for the whole answer.
+///
+/// # Errors
+///
+/// When no complete answer of an agent arrived in time. It may have acted all the same.
+pub fn post(
+    endpoint: &Endpoint,
+    upload: &Upload<'_>,
+    within: Duration,
+) -> Result<Answer, AskError> {
+    let content_type =
+        upload.content_type.map_or_else(String::new, |text| format!("Content-Type: {text}\r\n"));
+    let head = |host: &str| {
+        format!(
+            "POST {} HTTP/1.0\r\nHost: {host}\r\n{content_type}Content-Length: {}\r\n\r\n",
+            upload.path,
+            upload.body.len()
+        )
+    };
+    send(endpoint, head, upload.body, within)
+}
+
+fn send(
+    endpoint: &Endpoint,
+    head: impl Fn(&str) -> String,
+    body: &[u8],
+    within: Duration,
+) -> Result<Answer, AskError> {
     let deadline = Deadline(Instant::now() + within);
     match endpoint {
         Endpoint::Control(socket) => {
             let stream = connect_control(socket, deadline)?;
-            exchange(stream, path, "localhost", deadline, UnixStream::set_read_timeout)
+            let request = [head("localhost").as_bytes(), body].concat();
+            exchange(stream, &request, deadline, UnixStream::set_read_timeout)
         }
         Endpoint::Tcp(address) => {
             let stream = connect_tcp(address, deadline)?;
-            exchange(stream, path, address, deadline, TcpStream::set_read_timeout)
+            let request = [head(address).as_bytes(), body].concat();
+            exchange(stream, &request, deadline, TcpStream::set_read_timeout)
         }
     }
 }
@@ -169,18 +216,19 @@ fn connect_tcp(address: &str, deadline: Deadline) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Sends the request in one write and reads to the end of the stream. HTTP/1.0, so that nobody
-/// answers in chunks.
+/// Sends the request and reads to the end of the stream. HTTP/1.0, so that nobody answers in
+/// chunks.
 fn exchange<S: Read + Write>(
     mut stream: S,
-    path: &str,
-    host: &str,
+    request: &[u8],
     deadline: Deadline,
     set_timeout: fn(&S, Option<Duration>) -> io::Result<()>,
 ) -> Result<Answer, AskError> {
-    let request =
-        format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: application/json\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
+    match stream.write_all(request) {
+        // Who refuses a body need not read it, but answers.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 16 << 10];
     loop {

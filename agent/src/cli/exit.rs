@@ -17,6 +17,8 @@ pub enum Exit {
     NotUnderstood,
     /// The configuration is not valid. Starting again does not help before it is changed.
     Config,
+    /// There is no room for what was brought.
+    NoRoom,
 }
 
 /// All codes with their meaning, for help and man page.
@@ -27,6 +29,7 @@ pub const EXITS: &[(Exit, &str)] = &[
     (Exit::Unreachable, "the agent, the routing daemon or the broker cannot be reached"),
     (Exit::NotUnderstood, "an answer or a payload cannot be understood"),
     (Exit::Config, "the configuration cannot be read or is not valid"),
+    (Exit::NoRoom, "for put: the agent has no room now; trying again later may help"),
 ];
 
 impl Exit {
@@ -40,6 +43,7 @@ impl Exit {
             Exit::Unreachable => 3,
             Exit::NotUnderstood => 4,
             Exit::Config => 5,
+            Exit::NoRoom => 6,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod help;
 pub mod man;
 pub mod mesh;
 mod parse;
+mod put;
 mod run;
 pub mod status;
 pub mod terminal;
@@ -36,6 +37,7 @@ pub static COMMANDS: &[Command] = &[
     run::COMMAND,
     status::COMMAND,
     mesh::COMMAND,
+    put::COMMAND,
     check::COMMAND,
     decode::COMMAND,
     config::DEFAULT,

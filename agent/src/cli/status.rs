@@ -97,6 +97,7 @@ fn headline(status: &Status, terminal: &Terminal) -> String {
 fn facts(status: &Status) -> Vec<(&'static str, String, Style)> {
     let mut facts = mesh_facts(status);
     facts.push(mqtt_fact(status));
+    facts.extend(spool_fact(status));
     facts.push(clock_fact(status));
     facts.push(collectors_fact(status));
     facts
@@ -134,6 +135,36 @@ fn mesh_facts(status: &Status) -> Vec<(&'static str, String, Style)> {
         facts.push(("", text, Style::Warning));
     }
     facts
+}
+
+/// Nothing when no spool is configured.
+fn spool_fact(status: &Status) -> Option<(&'static str, String, Style)> {
+    let spool = &status.spool;
+    if !spool.configured {
+        return None;
+    }
+    let told = |text: &str| status.health.reasons.iter().any(|reason| reason.text.contains(text));
+    let why = spool.error.as_deref().filter(|text| !told(text));
+    let why = why.map_or_else(String::new, |text| format!(": {text}"));
+    if !spool.open {
+        return Some(("Spool", format!("closed{why}"), Style::Bad));
+    }
+    let held: u64 = spool.streams.iter().map(|stream| stream.held_records).sum();
+    let oldest = spool.streams.iter().filter_map(|stream| stream.oldest_age_ms).max();
+    let mut line = format!(
+        "{} held, {} of {} on disk",
+        counted(held, "record"),
+        bytes(spool.disk_bytes as f64),
+        bytes(spool.budget_bytes as f64)
+    );
+    if let Some(oldest_ms) = oldest {
+        line.push_str(&format!(", the oldest {} old", age(oldest_ms)));
+    }
+    if spool.degraded {
+        line.push_str(&format!("; the disk takes nothing{why}"));
+    }
+    let style = if spool.degraded { Style::Bad } else { Style::Plain };
+    Some(("Spool", line, style))
 }
 
 fn mqtt_fact(status: &Status) -> (&'static str, String, Style) {

@@ -101,6 +101,19 @@ pub enum Input {
     ReloadFailed(String),
     /// The shell reads the daemon in another way from now on: a poll under way is not answered any more.
     PollerRestarted,
+    /// The durable queue is open, or how it is now.
+    Spool(Box<spool::Report>),
+    /// The durable queue cannot be used, for a person.
+    SpoolFailed(String),
+    /// The durable queue dropped records or found damage; one sentence for people.
+    SpoolLoss {
+        /// Fixed word.
+        kind: &'static str,
+        /// The stream, if it concerns one.
+        stream: String,
+        /// One sentence.
+        text: String,
+    },
     /// Something in the shell's reach that people should know.
     Notice {
         /// How much it matters.
@@ -182,6 +195,12 @@ impl Agent {
         state.collectors = collectors.iter().map(|name| (*name, Default::default())).collect();
         state.mqtt.configured = config.mqtt.host.is_some();
         state.mqtt.since_ms = now.mono.millis();
+        state.spool.configured = config.spool.folder.is_some();
+        state.spool.folder = config
+            .spool
+            .folder
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string());
         let limits = Limits { bytes: config.mqtt.queue_bytes, in_flight: config.mqtt.in_flight };
         let mut agent = Agent {
             state,
@@ -277,6 +296,11 @@ impl Agent {
                 self.polling = false;
                 self.poll_failures = 0;
                 self.poll = Schedule::new(now.mono, self.config.mesh.interval);
+            }
+            Input::Spool(report) => self.spool_reported(&report),
+            Input::SpoolFailed(reason) => self.spool_failed(reason),
+            Input::SpoolLoss { kind, stream, text } => {
+                self.note(Severity::Warning, kind, &stream, text);
             }
             Input::Notice { severity, kind, text } => self.note(severity, kind, "", text),
             Input::Stop => self.stop(),
@@ -526,6 +550,38 @@ impl Agent {
         self.outbox.connection_lost();
         if first || !known {
             self.note(Severity::Warning, "broker-away", "", reason);
+        }
+    }
+
+    fn spool_reported(&mut self, report: &spool::Report) {
+        let spool = &mut self.state.spool;
+        let (was_open, was_degraded) = (spool.open, spool.degraded);
+        spool.observe(report, self.state.now.mono);
+        let held = spool.streams.values().map(|stream| stream.held_records).sum::<u64>();
+        let reason = spool.error.clone().unwrap_or_default();
+        let degraded = spool.degraded;
+        if !was_open {
+            let text = format!("the spool is open and holds {held} records");
+            self.note(Severity::Info, "spool-open", "", text);
+        }
+        if degraded && !was_degraded {
+            let text = format!(
+                "the spool's disk takes nothing, so records wait in memory and a power cut would take \
+                 them: {reason}"
+            );
+            self.note(Severity::Warning, "spool-degraded", "", text);
+        } else if was_degraded && !degraded {
+            let text = "the spool's disk takes records again".to_owned();
+            self.note(Severity::Info, "spool-recovered", "", text);
+        }
+    }
+
+    fn spool_failed(&mut self, reason: String) {
+        let known = self.state.spool.error.as_deref() == Some(reason.as_str());
+        self.state.spool.failed(reason.clone());
+        if !known {
+            let text = format!("nothing can be gathered, the spool is closed: {reason}");
+            self.note(Severity::Warning, "spool-closed", "", text);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whether data moves: the verdict behind `/healthz` and `/readyz`, with reasons a person can act on.
 //!
-//! Healthy is about now: the view of the mesh is young, no collector hangs, the broker takes what is queued. Ready is
+//! Healthy is about now: the view of the mesh is young, no collector hangs, the broker takes what is queued, the disk
+//! takes what is gathered. Ready is
 //! about the start: the first view is there and every collector has answered once. What is not configured is no fault.
 //! Nothing should restart the agent for being unhealthy: most reasons lie in the radio or in another program.
 
@@ -64,6 +65,7 @@ pub fn judge(state: &State) -> Health {
         hanging(state),
         broker(state),
         queue(state),
+        spool(state),
     ]
     .into_iter()
     .flatten()
@@ -136,6 +138,17 @@ fn broker(state: &State) -> Option<Reason> {
             away.as_secs() / 60,
             mqtt.error.as_ref().map_or_else(String::new, |text| format!(": {text}"))
         ),
+    })
+}
+
+fn spool(state: &State) -> Option<Reason> {
+    let spool = &state.spool;
+    let text = spool.error.as_ref().filter(|_| spool.configured)?;
+    let what = if spool.open { "the spool's disk takes nothing" } else { "there is no spool" };
+    Some(Reason {
+        against: Against::Healthy,
+        code: Cow::Borrowed(if spool.open { "spool-degraded" } else { "spool-closed" }),
+        text: format!("{what}: {text}"),
     })
 }
 

@@ -17,6 +17,7 @@ pub mod presence;
 pub mod record;
 pub mod sample;
 pub mod schedule;
+pub mod spool;
 pub mod state;
 pub mod status;
 pub mod telemetry;

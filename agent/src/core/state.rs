@@ -9,6 +9,7 @@ use olsr_bridge::view::MeshView;
 use serde::{Deserialize, Serialize};
 
 use crate::core::sample::Store;
+use crate::core::spool::SpoolState;
 use crate::core::time::{Mono, Now};
 
 /// Events kept for the status page; more than a screen of a phone shows, a few KiB of memory.
@@ -214,6 +215,8 @@ pub struct State {
     pub hardware: Store,
     /// The MQTT connection.
     pub mqtt: MqttState,
+    /// The durable queue.
+    pub spool: SpoolState,
     /// The HTTP server.
     pub http: HttpState,
     /// Reloads of the configuration.

@@ -21,6 +21,7 @@ use crate::core::gauges::{self, Gauge};
 use crate::core::graph::{self, Graph};
 use crate::core::health::{self, Health};
 use crate::core::links::{Reach, Vehicle};
+use crate::core::spool::{Loss, SpoolState};
 use crate::core::state::{Event, Identity, MqttState, State};
 use crate::core::time::{ClockQuality, Mono};
 
@@ -56,6 +57,9 @@ pub struct Status {
     pub collectors: Vec<CollectorStatus>,
     /// The MQTT connection.
     pub mqtt: MqttStatus,
+    /// The durable queue.
+    #[serde(default)]
+    pub spool: SpoolStatus,
     /// The latest events, newest first.
     pub events: Vec<EventStatus>,
     /// Events since start, including those no longer listed.
@@ -240,6 +244,56 @@ pub struct MqttStatus {
     pub state_age_ms: u64,
 }
 
+/// The durable queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// A folder is configured.
+    pub configured: bool,
+    /// The folder.
+    pub folder: String,
+    /// Records are taken.
+    pub open: bool,
+    /// The disk takes nothing; records wait in memory.
+    pub degraded: bool,
+    /// Why it is not open or the disk takes nothing.
+    pub error: Option<String>,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes that it may have on disk.
+    pub budget_bytes: u64,
+    /// Bytes that the file system could still take.
+    pub free_bytes: Option<u64>,
+    /// Bytes found that are not what was written.
+    pub bad_bytes: u64,
+    /// Streams by name.
+    pub streams: Vec<StreamStatus>,
+}
+
+/// One stream of the durable queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Name.
+    pub name: String,
+    /// 0 is the most important.
+    pub priority: u8,
+    /// Records that are held.
+    pub held_records: u64,
+    /// Bytes of them.
+    pub held_bytes: u64,
+    /// Of these, records that a power cut would take.
+    pub unsynced_records: u64,
+    /// Age of the oldest.
+    pub oldest_age_ms: Option<u64>,
+    /// Records accepted since the spool was begun.
+    pub accepted_records: u64,
+    /// Records accepted each second, over about a minute.
+    pub records_per_s: f64,
+    /// Records the far side has.
+    pub acknowledged_records: u64,
+    /// Records dropped or refused, by cause.
+    pub dropped: BTreeMap<String, Loss>,
+}
+
 /// One event with its age.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventStatus {
@@ -273,6 +327,7 @@ pub fn document(state: &State) -> Status {
             state: state.mqtt.clone(),
             state_age_ms: now.mono.millis().saturating_sub(state.mqtt.since_ms),
         },
+        spool: spool(&state.spool, now.mono),
         events: state
             .events
             .iter()
@@ -284,6 +339,35 @@ pub fn document(state: &State) -> Status {
             })
             .collect(),
         events_total: state.events.issued(),
+    }
+}
+
+/// The part of the document about the durable queue.
+#[must_use]
+pub fn spool(spool: &SpoolState, now: Mono) -> SpoolStatus {
+    let streams = spool.streams.iter().map(|(name, stream)| StreamStatus {
+        name: name.clone(),
+        priority: stream.priority,
+        held_records: stream.held_records,
+        held_bytes: stream.held_bytes,
+        unsynced_records: stream.unsynced_records,
+        oldest_age_ms: SpoolState::oldest_age_ms(stream, now),
+        accepted_records: stream.accepted_records,
+        records_per_s: stream.records_per_s,
+        acknowledged_records: stream.acknowledged_records,
+        dropped: stream.dropped.clone(),
+    });
+    SpoolStatus {
+        configured: spool.configured,
+        folder: spool.folder.clone(),
+        open: spool.open,
+        degraded: spool.degraded,
+        error: spool.error.clone(),
+        disk_bytes: spool.disk_bytes,
+        budget_bytes: spool.budget_bytes,
+        free_bytes: spool.free_bytes,
+        bad_bytes: spool.damaged_bytes + spool.torn_bytes + spool.unreadable_bytes,
+        streams: streams.collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod adjtimex;
 pub mod clock;
+pub mod gather;
 pub mod http;
 pub mod hw;
 pub mod log;
@@ -10,6 +11,7 @@ pub mod mesh;
 pub mod mqtt;
 pub mod run;
 pub mod sdnotify;
+pub mod spool;
 #[cfg(all(target_arch = "arm", target_env = "musl", target_endian = "little"))]
 pub mod time32;
 pub mod tls;

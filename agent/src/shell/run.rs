@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use spool::{StreamName, StreamTag};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -14,12 +15,14 @@ use crate::config::{Config, ConfigSource, reload};
 use crate::core::agent::{Agent, Effect, Input};
 use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
+use crate::core::telemetry::BootId;
 use crate::core::time::Mono;
 use crate::shell::http::{self, Answer, Query};
 use crate::shell::hw::{Hardware, Report, Started};
 use crate::shell::mesh::{Polled, Poller};
 use crate::shell::mqtt::{self, Publisher as _};
 use crate::shell::sdnotify::{Environment, Notifier};
+use crate::shell::spool::{News, SpoolKeeper};
 use crate::shell::{clock, log};
 
 /// Threads for what blocks the caller: name resolution of the broker, reading certificates. Two, so that one that hangs
@@ -31,6 +34,9 @@ const BLOCKING_STACK_BYTES: usize = 256 * 1024;
 
 /// Time at the end for records to be acknowledged. Service managers wait 90 s; an operator on a console does not.
 const FAREWELL_MAX: Duration = Duration::from_secs(3);
+
+/// Time at the end for those who brought records to take their answers.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Pause between attempts to listen on an address that was in use.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
@@ -68,6 +74,7 @@ enum Event {
     Hardware(Report),
     Mqtt(mqtt::Event),
     Http(http::Request),
+    Spool(News),
     Reload,
     ListenAgain,
     Alive,
@@ -90,6 +97,7 @@ struct Shell<'a> {
     hardware: Option<(Hardware, mpsc::Receiver<Report>)>,
     broker: Option<Broker>,
     server: http::Server,
+    spool: Option<SpoolKeeper>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -149,6 +157,13 @@ impl<'a> Shell<'a> {
         // As bound, since port 0 becomes any free one.
         let listening = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let server = http::serve(tcp, control, http::Limits::default());
+        let spool = {
+            let config = agent.config();
+            SpoolKeeper::open(&config.spool, config.streams(), BootId::from_text(boot_id.trim()))
+        };
+        if let Some(spool) = &spool {
+            server.take_records(spool.intake().clone());
+        }
         let broker = broker(&agent);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
@@ -158,6 +173,7 @@ impl<'a> Shell<'a> {
             hardware,
             broker,
             server,
+            spool,
             listen_again,
             alive_at: notifier.alive_period().map(|_| Instant::now()),
             notifier,
@@ -204,6 +220,7 @@ impl<'a> Shell<'a> {
                 Event::Hardware(report) => self.report(report),
                 Event::Mqtt(event) => self.mqtt(event),
                 Event::Http(request) => self.answer(request),
+                Event::Spool(news) => self.spool_news(news),
                 Event::Reload => {
                     let answer = self.reload();
                     tracing::debug!("reload after a signal: {answer:?}");
@@ -237,6 +254,7 @@ impl<'a> Shell<'a> {
             polled = receive(self.poller.as_mut().map(|poller| &mut poller.answers)) => Event::Mesh(polled),
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
+            news = spool_news(self.spool.as_mut()) => Event::Spool(news),
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),
             () = at(self.listen_again) => Event::ListenAgain,
             () = tokio::time::sleep_until(self.status_at) => Event::StatusLine,
@@ -308,6 +326,41 @@ impl<'a> Shell<'a> {
             }
         };
         self.feed(input);
+    }
+
+    fn spool_news(&mut self, news: News) {
+        let News { opened, durable: _, dropped, damaged_bytes, health_changed, report } = news;
+        if let Some(report) = report {
+            self.feed(Input::Spool(report));
+        }
+        if let Some(Err(reason)) = opened {
+            self.feed(Input::SpoolFailed(reason));
+        }
+        for ((tag, fate), count) in dropped {
+            let stream = self.stream_name(tag);
+            let text = format!(
+                "stream {stream} lost {} records ({} bytes): {}",
+                count.records,
+                count.bytes,
+                fate.word()
+            );
+            self.feed(Input::SpoolLoss { kind: "records-dropped", stream, text });
+        }
+        if damaged_bytes > 0 {
+            let text = format!(
+                "{damaged_bytes} bytes of the spool are not what was written; copies are in its quarantine"
+            );
+            self.feed(Input::SpoolLoss { kind: "spool-damaged", stream: String::new(), text });
+        }
+        if health_changed && let Some(spool) = &self.spool {
+            spool.ask_for_report();
+        }
+    }
+
+    fn stream_name(&self, tag: StreamTag) -> String {
+        let names = self.agent.state().spool.streams.keys();
+        let of_tag = |name: &&String| StreamName::new(name).is_ok_and(|name| name.tag() == tag);
+        names.into_iter().find(of_tag).cloned().unwrap_or_else(|| tag.to_string())
     }
 
     fn answer(&mut self, request: http::Request) {
@@ -405,6 +458,13 @@ impl<'a> Shell<'a> {
         if left > 0 {
             tracing::warn!("{left} records were not acknowledged by the broker and are lost");
         }
+        if let Some(spool) = self.spool.take() {
+            let left = spool.close().await;
+            if left > 0 {
+                tracing::warn!("{left} gathered records could not be written and are lost");
+            }
+            self.server.drain(ANSWERS_WITHIN).await;
+        }
         if let Some(Broker { client, events, .. }) = self.broker {
             client.stop(events).await;
         }
@@ -444,6 +504,14 @@ async fn receive<T>(source: Option<&mut mpsc::Receiver<T>>) -> T {
     };
     match received {
         Some(item) => item,
+        None => std::future::pending().await,
+    }
+}
+
+/// What happens to the spool; waits for ever when there is none.
+async fn spool_news(spool: Option<&mut SpoolKeeper>) -> News {
+    match spool {
+        Some(spool) => spool.next().await,
         None => std::future::pending().await,
     }
 }

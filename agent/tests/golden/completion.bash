@@ -12,6 +12,8 @@ _outrider() {
         "status:-c"|"status:--config") files=1 ;;
         "mesh:--connect") return ;;
         "mesh:-c"|"mesh:--config") files=1 ;;
+        "put:-t"|"put:--content-type") return ;;
+        "put:-c"|"put:--config") files=1 ;;
         "check:-c"|"check:--config") files=1 ;;
         "decode:-b"|"decode:--birth") files=1 ;;
         "decode:--connect") return ;;
@@ -19,11 +21,12 @@ _outrider() {
         "decode:-n"|"decode:--count") return ;;
         "decode:-c"|"decode:--config") files=1 ;;
         *) case "$command" in
-            "") words="run status mesh check decode config version man completion -h --help -V --version" ;;
+            "") words="run status mesh put check decode config version man completion -h --help -V --version" ;;
             "config") words="default check doc" ;;
             "run") words="-c --config -h --help" ;;
             "status") words="--json --connect -c --config -h --help" ;;
             "mesh") words="--json --direct --connect -c --config -h --help" ;;
+            "put") words="-l --lines -t --content-type --accepted --json -c --config -h --help" files=1 ;;
             "check") words="--json -c --config -h --help" ;;
             "decode") words="-b --birth --batches --connect --topic -n --count -c --config -h --help" files=1 ;;
             "config default") words="-h --help" ;;

@@ -7,6 +7,7 @@ _outrider() {
             'run:Run the agent in the foreground'
             'status:Show vehicles, mesh, hardware and connections'
             'mesh:Show links, routes and networks of the routing daemon'
+            'put:Hand records to the agent, to be kept and delivered'
             'check:Find out what does not work, and what to do about it'
             'decode:Turn telemetry payloads into JSON lines'
             'config:Commands about the config'
@@ -60,6 +61,19 @@ _outrider() {
             '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
             '-h[Print help]' \
             '--help[Print help]' ;;
+        "put") _arguments \
+            '-l[Make each line a record, without its line feed]' \
+            '--lines[Make each line a record, without its line feed]' \
+            '-t[Say what the records are, such as application/json]:TYPE: ' \
+            '--content-type[Say what the records are, such as application/json]:TYPE: ' \
+            '--accepted[Do not wait until records are safe from a power cut]' \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            ':STREAM: ' \
+            '::FILE:_files' ;;
         "check") _arguments \
             '--json[Print one JSON document instead of text]' \
             '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \

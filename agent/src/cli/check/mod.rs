@@ -12,6 +12,7 @@ mod hardware;
 mod http;
 mod identity;
 mod metric;
+mod spool;
 mod user;
 mod vehicles;
 
@@ -35,7 +36,7 @@ pub(super) const COMMAND: Command = Command {
     summary: "Find out what does not work, and what to do about it",
     about: &[
         "Looks at everything the agent depends on: configuration, routing daemon, clock, ports, \
-         sockets, broker, certificates, hardware. Each finding that is not good comes with its \
+         sockets, spool, broker, certificates, hardware. Each finding that is not good comes with its \
          reason and a remedy. Nothing is changed, and the agent may run meanwhile.",
         "Run it as the user of the agent, or as root, to see what the agent can read. Warnings \
          alone leave the exit status at 0.",
@@ -72,6 +73,7 @@ static CHECKS: &[Check] = &[
     hardware::CHECK,
     http::CHECK,
     control::CHECK,
+    spool::CHECK,
     credentials::CHECK,
     certificates::CHECK,
     broker::CHECK,

@@ -57,7 +57,7 @@ pub(super) const SPOOL: Section = Section {
             example: "\"200ms\"",
             field: Field::Duration(
                 place!(spool.sync_delay),
-                [Duration::from_millis(10), Duration::from_secs(300)],
+                [Duration::from_millis(10), Duration::from_secs(30)],
             ),
             takes_effect: TakesEffect::OnRestart,
         },

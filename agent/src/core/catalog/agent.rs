@@ -1,4 +1,4 @@
-//! Metrics of the agent itself: who it is, collectors, MQTT, HTTP, events, reloads.
+//! Metrics of the agent itself: who it is, collectors, MQTT, the spool, HTTP, events, reloads.
 //!
 //! [`visit`] names every value in catalog order, one family after the other.
 
@@ -177,6 +177,7 @@ pub fn visit(state: &State, sink: &mut Sink<'_>) {
     if state.mqtt.configured {
         mqtt(state, sink);
     }
+    super::spool::visit(state, sink);
     http(state, sink);
     sink(&EVENTS, &[], count(state.events.issued()));
     sink(&CONFIG_RELOADS, &["failed"], count(state.reloads.failed));

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod hardware;
 pub mod mesh;
+pub mod spool;
 
 use crate::core::sample::Metric;
 

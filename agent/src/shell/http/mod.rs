@@ -4,8 +4,8 @@
 //! Nothing is measured or decided here. Each request for data becomes one [`Request`] to the main loop over a bounded
 //! channel, and the loop answers it with [`answer`]; the page's files never leave this module. Every connection is
 //! bounded in number, header size, time to ask, time to take the answer and total life ([`Limits`]), so that a slow or
-//! hostile client costs its own connection and nothing else. No request carries a body, none is answered compressed, and
-//! nothing that changes anything is reachable over TCP.
+//! hostile client costs its own connection and nothing else. No answer is compressed, only one kind of request has a body,
+//! and nothing that changes or adds anything is reachable over TCP.
 //!
 //! | route | answer |
 //! |---|---|
@@ -14,18 +14,21 @@
 //! | `/v1/status` | [`crate::core::status::Status`] as JSON |
 //! | `/v1/mesh` | the latest [`olsr_bridge::view::MeshView`] as JSON, its age in the header `outrider-view-age-ms` |
 //! | `/v1/stream` | server-sent events: `status` with the status document, at most one each second |
+//! | `/v1/streams` | [`crate::core::status::SpoolStatus`] as JSON: the streams of gathered records |
 //! | `/healthz`, `/readyz` | 200 or 503, [`crate::core::health::Health`] as JSON |
 //! | `POST /v1/reload` | control socket only: read the configuration again |
+//! | `POST /v1/streams/<name>` | control socket only: records for the spool, see [`append`] |
 //!
 //! Errors are JSON: `{"error": "..."}`.
 
+pub mod append;
 mod bind;
 mod connection;
 mod host;
 mod route;
 mod stream;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +40,7 @@ use crate::core::exposition::{self, Format};
 use crate::core::health;
 use crate::core::state::{HttpState, State};
 use crate::core::status;
+use crate::shell::gather::Intake;
 
 pub use bind::{BindError, ControlSocket, bind_control, bind_tcp};
 pub use stream::Hub;
@@ -102,6 +106,8 @@ pub enum Read {
     Health,
     /// Whether the first data has arrived.
     Ready,
+    /// The streams of gathered records.
+    Streams,
 }
 
 /// What a client wants.
@@ -172,6 +178,7 @@ pub fn answer(state: &State, read: Read) -> Answer {
             let health = health::judge(state);
             Answer::json(if health.healthy { 200 } else { 503 }, &health)
         }
+        Read::Streams => Answer::json(200, &status::spool(&state.spool, state.now.mono)),
         Read::Ready => {
             let health = health::judge(state);
             Answer::json(if health.ready { 200 } else { 503 }, &health)
@@ -211,6 +218,16 @@ impl Server {
         self.accepting.spawn(connection::accept_tcp(listener, Arc::clone(&self.shared)));
     }
 
+    /// Waits until nobody waits for the answer to records that were brought, at most for `within`.
+    pub async fn drain(&self, within: Duration) {
+        let _ = tokio::time::timeout(within, self.shared.bodies.idle()).await;
+    }
+
+    /// Lets records in over the control socket. To be called once; before, whoever brings some is refused.
+    pub fn take_records(&self, intake: Intake) {
+        let _ = self.shared.intake.set(intake);
+    }
+
     /// Counters for the metrics.
     #[must_use]
     pub fn state(&self) -> HttpState {
@@ -230,6 +247,8 @@ struct Shared {
     limits: Limits,
     requests: mpsc::Sender<Request>,
     hub: Hub,
+    intake: OnceLock<Intake>,
+    bodies: append::Bodies,
     state: Mutex<HttpState>,
 }
 
@@ -257,6 +276,8 @@ pub fn serve(
         limits,
         requests: sender,
         hub: hub.clone(),
+        intake: OnceLock::new(),
+        bodies: append::Bodies::new(),
         state: Mutex::new(HttpState::default()),
     });
     let mut accepting = JoinSet::new();

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
 use super::host::is_private;
-use super::{Answer, Query, Read, Request, Shared, stream};
+use super::{Answer, Query, Read, Request, Shared, append, stream};
 use crate::core::exposition::Format;
 
 const INDEX: &[u8] = include_bytes!("../page/index.html");
@@ -41,6 +41,7 @@ enum Target {
     Read(Read),
     Stream,
     Reload,
+    Append,
 }
 
 const PAGE: Target = Target::File("text/html; charset=utf-8", INDEX);
@@ -56,6 +57,8 @@ fn target(path: &str, accept: &str) -> Option<(&'static str, Target)> {
         "/v1/mesh" => ("/v1/mesh", Target::Read(Read::Mesh)),
         "/v1/stream" => ("/v1/stream", Target::Stream),
         "/v1/reload" => ("/v1/reload", Target::Reload),
+        "/v1/streams" => ("/v1/streams", Target::Read(Read::Streams)),
+        path if append::stream_of(path).is_some() => ("/v1/streams/{name}", Target::Append),
         "/healthz" => ("/healthz", Target::Read(Read::Health)),
         "/readyz" => ("/readyz", Target::Read(Read::Ready)),
         _ => return None,
@@ -83,6 +86,7 @@ pub(super) async fn respond(
             response
         }
         None => match known {
+            Some((_, Target::Append)) => take_records(request, &shared, &streaming).await,
             Some((_, target)) => act(target, &shared, streaming).await,
             None => plain(Answer::error(404, "no such page; the status page is at /")),
         },
@@ -117,6 +121,9 @@ fn refusal(
         && let Some(refusal) = foreign(request, target)
     {
         return Some(refusal);
+    }
+    if target == Some(Target::Append) {
+        return refused_change(request.method(), origin);
     }
     if !request.body().is_end_stream() {
         return Some(Refusal::new("body", 413, "requests here have no body"));
@@ -181,7 +188,25 @@ async fn act(target: Target, shared: &Arc<Shared>, streaming: Arc<AtomicBool>) -
         Target::Read(read) => plain(ask(shared, Query::Read(read)).await),
         Target::Reload => plain(ask(shared, Query::Reload).await),
         Target::Stream => open_stream(shared, streaming).await,
+        Target::Append => plain(Answer::error(400, "records come in the body of a request")),
     }
+}
+
+/// Takes the records in the body of a request.
+async fn take_records(
+    request: hyper::Request<Incoming>,
+    shared: &Shared,
+    busy: &AtomicBool,
+) -> Response {
+    let path = request.uri().path().to_owned();
+    let name = append::stream_of(&path).unwrap_or_default();
+    let intake = shared.intake.get();
+    let (answer, retry_after_s) = append::append(request, name, intake, &shared.bodies, busy).await;
+    let mut response = plain(answer);
+    if let Some(seconds) = retry_after_s {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Puts one question to the main loop.

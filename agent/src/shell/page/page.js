@@ -250,6 +250,36 @@ function mqtt(status) {
   none(list, !m.configured, "No broker is configured on this vehicle.");
 }
 
+/** What is kept of each stream until it was delivered. */
+function spool(status) {
+  const s = status.spool || { configured: false, streams: [] };
+  const state = byId("spool-summary");
+  const fill = s.budget_bytes ? s.disk_bytes / s.budget_bytes : 0;
+  say(state, !s.configured ? "not configured" : !s.open ? (s.error ? "closed" : "opening")
+    : s.degraded ? "the disk takes nothing" : percent(fill) + " of " + bytes(s.budget_bytes));
+  state.className = !s.configured ? "" : s.open && !s.degraded ? "sign good" : "sign bad";
+  const bar = byId("spool-fill");
+  bar.hidden = !s.open;
+  mark(bar, "aria-label", "The spool is filled to " + percent(fill));
+  bar.firstElementChild.style.width = Math.max(0, Math.min(1, fill)) * 100 + "%";
+  const rows = [];
+  if (s.error) rows.push(["Why", s.error]);
+  for (const stream of s.streams) {
+    const lost = Object.entries(stream.dropped);
+    if (stream.accepted_records === 0 && !lost.length) continue;
+    rows.push([stream.name, [
+      plural(stream.held_records, "record", "records") + ", " + bytes(stream.held_bytes),
+      stream.oldest_age_ms == null ? null : "oldest " + duration(stream.oldest_age_ms),
+      lost.length ? "lost " + lost.map(([cause, loss]) => loss.records + " " + cause).join(", ") : null,
+    ].filter(Boolean).join("; ")]);
+  }
+  if (s.bad_bytes) rows.push(["Damaged", bytes(s.bad_bytes)]);
+  const list = byId("spool");
+  keyed(list, rows.flatMap(([term, text]) => [["dt", term, term], ["dd", term + " ", text]]),
+    (row) => row[1], (row) => el(row[0], {}), (child, row) => say(child, row[2]));
+  none(list, rows.length === 0, s.configured ? "Nothing has been gathered." : "No spool is configured on this vehicle.");
+}
+
 function events(status) {
   say(byId("events-summary"), status.events_total ? status.events_total + " since start" : "");
   const list = byId("events");
@@ -702,6 +732,7 @@ function show(status) {
   banners();
   gauges(status);
   mqtt(status);
+  spool(status);
   events(status);
   table(status);
   draw(status);

@@ -1,0 +1,96 @@
+//! Spools that cannot be used as they should: another agent has it, it is read-only, it vanishes, it is full of strange
+//! things. The agent runs in every case.
+
+use std::fs;
+use std::path::Path;
+
+use crate::posting::ready;
+use crate::program::{Agent, Start};
+use crate::request::post;
+use crate::{SPOOL, kept};
+
+#[test]
+fn the_second_agent_on_a_spool_runs_without_and_takes_over_when_the_first_ends() {
+    let first = ready(SPOOL);
+    let folder = first.path("spool");
+    let config = SPOOL.replace("{folder}/spool", folder.to_str().unwrap());
+    let mut second = Agent::start(&config);
+    let status = second.until("the second says why", |status| status.spool.error.is_some());
+    assert!(!status.spool.open && !status.health.healthy);
+    let reason = status.spool.error.unwrap();
+    assert!(reason.contains("another process") && reason.contains("spool"), "{reason}");
+    let refused = post(&second.path("control.sock"), "/v1/streams/a", "", b"x");
+    assert_eq!((refused.code, refused.reason()), (503, "no-spool"), "{refused:?}");
+    assert!(refused.head.contains("retry-after: "), "{refused:?}");
+
+    let socket = first.path("control.sock");
+    assert_eq!(post(&socket, "/v1/streams/a", "", b"of the first").code, 200);
+    let kept_folder = first.stop_and_keep();
+    second.until("the second has the spool", |status| status.spool.open);
+    let taken = post(&second.path("control.sock"), "/v1/streams/a", "", b"of the second");
+    assert_eq!((taken.code, taken.number("first")), (200, 2), "{taken:?}");
+    second.stop();
+    let kept = kept::all(&kept_folder.path().join("spool"));
+    assert_eq!(kept::payloads(&kept, "a"), [&b"of the first"[..], b"of the second"]);
+}
+
+#[test]
+fn rubbish_in_the_folder_is_left_alone_and_damage_is_told() {
+    let agent = ready(SPOOL);
+    let socket = agent.path("control.sock");
+    for n in 0..50 {
+        let body = format!("record {n} {}", "x".repeat(1_000));
+        assert_eq!(post(&socket, "/v1/streams/a?ack=accepted", "", body.as_bytes()).code, 202);
+    }
+    let folder = agent.stop_and_keep();
+    let spool = folder.path().join("spool");
+    fs::write(spool.join("holiday.jpg"), b"not ours").unwrap();
+    fs::create_dir(spool.join("folder")).unwrap();
+    let segment = segments(&spool).pop().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&segment, bytes).unwrap();
+
+    let mut agent = Start { folder, ..Start::plain() }.run(SPOOL);
+    let status = agent.until("the damage is seen", |status| status.spool.bad_bytes > 0);
+    assert!(status.spool.open && !status.spool.degraded);
+    assert_eq!(post(&agent.path("control.sock"), "/v1/streams/a", "", b"on").code, 200);
+    let folder = agent.stop_and_keep();
+    assert!(folder.path().join("spool/holiday.jpg").exists());
+    let kept = kept::all(&folder.path().join("spool"));
+    let payloads = kept::payloads(&kept, "a");
+    assert!((40..51).contains(&payloads.len()), "{}", payloads.len());
+    assert_eq!(payloads.last().unwrap(), b"on");
+}
+
+fn segments(spool: &Path) -> Vec<std::path::PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(spool)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_spool_that_is_removed_under_the_agent_gives_no_receipts_until_it_is_back() {
+    let mut agent = ready(SPOOL);
+    let socket = agent.path("control.sock");
+    assert_eq!(post(&socket, "/v1/streams/a", "", b"before").code, 200);
+    fs::remove_dir_all(agent.path("spool")).unwrap();
+    let refused = post(&socket, "/v1/streams/a", "", b"meanwhile");
+    assert_eq!((refused.code, refused.reason()), (507, "storage"), "{refused:?}");
+    assert_eq!(refused.number("records"), 0);
+    let status = agent.until("it says so", |status| status.spool.degraded);
+    assert!(status.health.reasons.iter().any(|reason| reason.code == "spool-degraded"));
+
+    fs::create_dir(agent.path("spool")).unwrap();
+    agent.until("the disk takes data again", |status| !status.spool.degraded);
+    assert_eq!(post(&socket, "/v1/streams/a", "", b"after").code, 200);
+    let folder = agent.stop_and_keep();
+    let kept = kept::all(&folder.path().join("spool"));
+    // What waited in memory became durable, too; what was on the lost disk is gone with it.
+    assert_eq!(kept::payloads(&kept, "a"), [&b"meanwhile"[..], b"after"]);
+}
