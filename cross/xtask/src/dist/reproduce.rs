@@ -6,8 +6,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use super::build::{Build, Built, Folders};
+use crate::steps::quiet;
 
 /// Length of the other folder's name; unlike the first, so that a path in the bytes would also move what is behind it.
 const ELSEWHERE: &str = "another-folder-with-a-longer-name/in-which/the-same-is-built";
@@ -51,14 +53,16 @@ pub fn check(first: &Build<'_>, built: &[Built], work: &Path) -> Result<String, 
     Ok("a second build in another folder has the same bytes".to_owned())
 }
 
-/// Makes `to` another home of cargo with the downloads of `from`.
+/// Makes `to` another home of cargo with the downloads of `from`. Not by symbolic links: the compiler would see through them.
 fn share_registry(from: &Path, to: &Path) -> Result<(), String> {
     fs::create_dir_all(to).map_err(|e| format!("making {}: {e}", to.display()))?;
     for name in ["registry", "config.toml", "config"] {
         let original = from.join(name);
         if original.exists() {
-            symlink(&original, to.join(name))
-                .map_err(|e| format!("linking {}: {e}", original.display()))?;
+            let copy =
+                |how: &str| quiet(Command::new("cp").args(["-a", how]).arg(&original).arg(to));
+            // Hard links, but for another file system.
+            copy("--link").or_else(|_| copy("--no-clobber"))?;
         }
     }
     Ok(())
