@@ -190,8 +190,9 @@ impl<S: Storage> Spool<S> {
         let whole = found.header == SegmentHeader::Good
             && found.unreadable == 0
             && found.holes.iter().all(|hole| hole.end == length && hole.start == found.end);
-        // All of it was read and is on the medium: as good as vouched for.
-        let sealed = whole && synced && found.index.is_some();
+        // That it could be synced now proves little: a kernel that failed to write pages reports it once, to a process that may
+        // be gone, and keeps showing them. Only a copy is sure.
+        let sealed = vouched && whole && found.index.is_some();
         let room = self.segment_bytes - self.segment_bytes / RESUME_FREE_DIVISOR;
         if newest && whole && synced && found.index.is_none() && found.end < room {
             findings.resume = Some((number, found.entries.clone()));

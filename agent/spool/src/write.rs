@@ -476,8 +476,9 @@ impl<S: Storage> Spool<S> {
         let number = tail.number;
         if tail.fresh {
             let name = frame::segment_name(self.place(number));
+            // If it can neither be emptied nor removed, recovery takes its records for the copies that they are.
+            let _ = self.storage.truncate(&mut tail.file, 0);
             drop(tail);
-            // If it stays, recovery takes its records for the copies that they are.
             let _ = self.storage.remove(&name);
             if let Some(segment) = self.segments.remove(&number) {
                 self.segment_file_bytes -= on_disk(segment.file_bytes);

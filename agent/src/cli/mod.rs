@@ -18,6 +18,7 @@ pub mod mesh;
 mod parse;
 mod put;
 mod run;
+mod spool;
 pub mod status;
 pub mod terminal;
 pub mod text;
@@ -40,6 +41,11 @@ pub static COMMANDS: &[Command] = &[
     put::COMMAND,
     check::COMMAND,
     decode::COMMAND,
+    spool::LS,
+    spool::CHECK,
+    spool::DUMP,
+    spool::REPAIR,
+    spool::EXPORT,
     config::DEFAULT,
     config::CHECK,
     config::DOC,

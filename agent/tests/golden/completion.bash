@@ -3,6 +3,9 @@ _outrider() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
     local command="" words="" files=""
     if (( COMP_CWORD > 1 )); then command="${COMP_WORDS[1]}"; fi
+    if [[ $command == spool ]] && (( COMP_CWORD > 2 )); then
+        command="spool ${COMP_WORDS[2]}"
+    fi
     if [[ $command == config ]] && (( COMP_CWORD > 2 )); then
         command="config ${COMP_WORDS[2]}"
     fi
@@ -20,8 +23,17 @@ _outrider() {
         "decode:--topic") return ;;
         "decode:-n"|"decode:--count") return ;;
         "decode:-c"|"decode:--config") files=1 ;;
+        "spool ls:-c"|"spool ls:--config") files=1 ;;
+        "spool check:-c"|"spool check:--config") files=1 ;;
+        "spool dump:-s"|"spool dump:--stream") return ;;
+        "spool dump:-c"|"spool dump:--config") files=1 ;;
+        "spool repair:-c"|"spool repair:--config") files=1 ;;
+        "spool export:--to") files=1 ;;
+        "spool export:-s"|"spool export:--stream") return ;;
+        "spool export:-c"|"spool export:--config") files=1 ;;
         *) case "$command" in
-            "") words="run status mesh put check decode config version man completion -h --help -V --version" ;;
+            "") words="run status mesh put check decode spool config version man completion -h --help -V --version" ;;
+            "spool") words="ls check dump repair export" ;;
             "config") words="default check doc" ;;
             "run") words="-c --config -h --help" ;;
             "status") words="--json --connect -c --config -h --help" ;;
@@ -29,6 +41,11 @@ _outrider() {
             "put") words="-l --lines -t --content-type --accepted --json -c --config -h --help" files=1 ;;
             "check") words="--json -c --config -h --help" ;;
             "decode") words="-b --birth --batches --connect --topic -n --count -c --config -h --help" files=1 ;;
+            "spool ls") words="--json -c --config -h --help" files=1 ;;
+            "spool check") words="--json -c --config -h --help" files=1 ;;
+            "spool dump") words="-s --stream --payload -c --config -h --help" files=1 ;;
+            "spool repair") words="-c --config -h --help" files=1 ;;
+            "spool export") words="--to -s --stream -c --config -h --help" files=1 ;;
             "config default") words="-h --help" ;;
             "config check") words="--json -h --help" files=1 ;;
             "config doc") words="-h --help" ;;

@@ -10,6 +10,7 @@ _outrider() {
             'put:Hand records to the agent, to be kept and delivered'
             'check:Find out what does not work, and what to do about it'
             'decode:Turn telemetry payloads into JSON lines'
+            'spool:Commands about the spool'
             'config:Commands about the config'
             'version:Print the version'
             'man:Print the manual page'
@@ -24,6 +25,22 @@ _outrider() {
         return
     fi
     local command="$words[2]"
+    if [[ $command == spool ]]; then
+        if (( CURRENT == 3 )); then
+            commands=(
+                'ls:Show what a spool holds'
+                'check:Read every byte of a spool and name what is wrong'
+                'dump:Print every record in a spool as JSON lines'
+                'repair:Set damage in a spool aside and keep what is good'
+                'export:Write what has not left a spool to files'
+            )
+            _describe command commands
+            return
+        fi
+        command="$command $words[3]"
+        shift words
+        (( CURRENT-- ))
+    fi
     if [[ $command == config ]]; then
         if (( CURRENT == 3 )); then
             commands=(
@@ -93,6 +110,44 @@ _outrider() {
             '-h[Print help]' \
             '--help[Print help]' \
             '::FILE:_files' ;;
+        "spool ls") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FOLDER:_files' ;;
+        "spool check") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FOLDER:_files' ;;
+        "spool dump") _arguments \
+            '-s[Only records of this stream]:NAME: ' \
+            '--stream[Only records of this stream]:NAME: ' \
+            '--payload[Print contents, too, as hexadecimal digits in `payload_hex`]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FOLDER:_files' ;;
+        "spool repair") _arguments \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FOLDER:_files' ;;
+        "spool export") _arguments \
+            '--to[Folder for the files, made when it is missing]:TARGET:_files' \
+            '-s[Only records of this stream]:NAME: ' \
+            '--stream[Only records of this stream]:NAME: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            '::FOLDER:_files' ;;
         "config default") _arguments \
             '-h[Print help]' \
             '--help[Print help]' ;;
