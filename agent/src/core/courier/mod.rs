@@ -575,7 +575,9 @@ impl Courier {
                 let before = stream.served;
                 let Some(packed) = stream.pack(room, effort) else {
                     // The broker's packets are too small for anything: as if it had said so.
-                    stream.refuse(now, REFUSED_PAUSE);
+                    if stream.is_ready(room, now) {
+                        stream.refuse(now, REFUSED_PAUSE);
+                    }
                     continue;
                 };
                 if !event {

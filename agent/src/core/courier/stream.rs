@@ -227,7 +227,8 @@ impl Stream {
                 arrived.push(name);
                 continue;
             }
-            if self.live_names.contains(&name) {
+            // A copy on its way is enough; one that only waits gives way to the record itself.
+            if self.live_names.contains(&name) && !self.withdraw_live(name) {
                 continue;
             }
             let follows = self.last.filter(|last| last.epoch == name.epoch);
@@ -255,6 +256,14 @@ impl Stream {
         }
         self.live_bytes += ready.weight();
         self.live.push_back(ready);
+    }
+
+    /// Takes back a copy that has not left. False when it has.
+    fn withdraw_live(&mut self, name: RecordName) -> bool {
+        let waiting = self.live.iter().position(|ready| ready.name == name);
+        let Some(ready) = waiting.and_then(|index| self.live.remove(index)) else { return false };
+        self.live_bytes -= ready.weight();
+        self.live_names.remove(&name)
     }
 
     /// Forgets what was handed out: it will be handed out again. What the broker has is remembered.
@@ -370,7 +379,7 @@ impl Stream {
         packet: usize,
         effort: Effort,
     ) -> Option<Packed> {
-        // A copy would have to be cut as well: the queue will hand the record out.
+        // A copy would have to be cut as well: the queue has not come to the record yet and will hand it out.
         if live {
             let name = self.live.front()?.name;
             self.live_names.remove(&name);

@@ -282,6 +282,20 @@ fn what_is_live_passes_the_backlog_and_is_not_sent_twice() {
 }
 
 #[test]
+fn a_live_copy_too_large_to_travel_whole_leaves_its_record_to_the_queue() {
+    let live = StreamSetup { order: Order::LiveFirst, ..setup("telemetry", Urgency::Normal, 1) };
+    let mut world = World::new(vec![live]);
+    for _ in 0..30 {
+        world.append_noise(0, 1_000);
+    }
+    world.connect(2, Some(2_000));
+    world.work();
+    world.append_live(0, 5_000);
+    world.acknowledge_until_quiet();
+    assert_eq!((world.held(0), world.received(0)), (0, 31));
+}
+
+#[test]
 fn a_dead_broker_holds_no_more_than_the_window_and_what_was_fetched() {
     let mut world = events_and_bulk();
     for _ in 0..1_000 {
