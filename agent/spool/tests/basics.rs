@@ -207,3 +207,94 @@ fn what_is_committed_behind_the_reader_is_still_handed_out() {
     let report = spool.report(BootMs(0)).streams.remove(0);
     assert_eq!((report.held.records, report.counts.get(Fate::Acknowledged).records), (0, 5));
 }
+
+/// Weeks without a link: the history has gaps, and they are even, from the oldest record to the newest.
+#[test]
+fn thinning_makes_history_coarser_instead_of_shorter() {
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1);
+    let rule = StreamPolicy { at_bound: spool::AtBound::Thin, ..StreamPolicy::default() };
+    let stream = spool.define("telemetry", rule).unwrap();
+    const RECORDS: u64 = 8_000;
+    for n in 1..=RECORDS {
+        let _ = spool.append(stream, vec![n as u8; 1000], BootMs(n)).unwrap();
+        if n % 5 == 0 {
+            spool.commit(BootMs(n));
+        }
+        assert!(spool.report(BootMs(n)).disk_bytes <= MIB);
+    }
+    spool.commit(BootMs(RECORDS));
+    let report = spool.report(BootMs(RECORDS)).streams.remove(0);
+    assert_eq!(report.counts.get(Fate::Thinned).records + report.held.records, RECORDS);
+    drop(spool);
+    disk.restart(Left::Nothing);
+    let mut spool = open(&disk, 2);
+    let mut kept = Vec::new();
+    while let Some(delivery) = spool.next(BootMs(0)) {
+        assert_eq!(delivery.payload, vec![delivery.id.sequence as u8; 1000]);
+        kept.push(delivery.id.sequence);
+        spool.acknowledge(delivery.id, BootMs(0));
+    }
+    assert_eq!(kept.len() as u64, report.held.records);
+    assert!(kept.len() > 400, "{} kept of a MiB", kept.len());
+    let gaps: Vec<u64> = kept.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let coarsest = *gaps.iter().max().unwrap();
+    assert!(kept[0] <= coarsest, "history begins at {}", kept[0]);
+    assert!(coarsest <= 32, "a gap of {coarsest}: {gaps:?}");
+}
+
+/// A stream at its share drops its own oldest, in small steps, and leaves the others alone.
+#[test]
+fn a_share_is_kept_by_the_stream_itself() {
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1);
+    let rule = StreamPolicy { share_permille: 100, ..StreamPolicy::default() };
+    let greedy = spool.define("greedy", rule).unwrap();
+    let other = spool.define("other", StreamPolicy { priority: 5, ..rule }).unwrap();
+    let _ = spool.append(other, vec![1; 1000], BootMs(0)).unwrap();
+    let mut least = u64::MAX;
+    for n in 1..=2000_u64 {
+        let _ = spool.append(greedy, vec![2; 1000], BootMs(n)).unwrap();
+        if n % 10 == 0 {
+            spool.commit(BootMs(n));
+        }
+        let report = spool.report(BootMs(n));
+        let held = report.streams.iter().find(|stream| stream.tag == greedy).unwrap().held;
+        assert!(held.bytes + held.records * 36 <= MIB / 10, "{held:?}");
+        if n > 200 {
+            least = least.min(held.records);
+        }
+    }
+    assert!(least > 75, "down to {least} records of about 100");
+    let report = spool.report(BootMs(0));
+    let other = report.streams.iter().find(|stream| stream.tag == other).unwrap();
+    assert_eq!(other.held.records, 1);
+}
+
+#[test]
+fn records_of_every_size_are_taken_or_refused_with_the_size_that_fits() {
+    let disk = Simulated::new();
+    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 1 };
+    let mut spool = Spool::open(disk.clone(), Options::default(), session, BootMs(0)).unwrap();
+    let stream = spool.define("files", StreamPolicy::default()).unwrap();
+    let bytes_max = spool::limits::RECORD_BYTES_MAX;
+    let sizes = [0, 1, 65_535, 65_536, MIB as usize, bytes_max];
+    for size in sizes {
+        let _ = spool.append(stream, vec![9; size], BootMs(0)).unwrap();
+    }
+    let bytes = bytes_max + 1;
+    let too_large = spool.append(stream, vec![9; bytes], BootMs(0));
+    assert_eq!(too_large, Err(AppendError::TooLarge { bytes, bytes_max }));
+    spool.commit(BootMs(0));
+    drop(spool);
+    disk.restart(Left::Nothing);
+    let mut spool = Spool::open(disk, Options::default(), session, BootMs(0)).unwrap();
+    let found = drain(&mut spool);
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), sizes);
+    let refused = spool.report(BootMs(0)).streams[0].counts.get(Fate::Refused);
+    assert_eq!((refused.records, refused.bytes), (1, bytes as u64));
+    assert_eq!(
+        spool.append(spool::StreamTag(1), vec![], BootMs(0)),
+        Err(AppendError::UnknownStream)
+    );
+}
