@@ -1,6 +1,6 @@
 //! The connection to an MQTT broker: one task that connects, publishes, reports what the broker acknowledged, and tries
 //! again. It keeps no queue and decides nothing about records; that is [`crate::core::outbox`]'s business. Each connection
-//! is disposable: a clean start, its own command channel, nothing carried over.
+//! is disposable: its own command channel, nothing carried over, and except for a collector's a clean start.
 //!
 //! # Decision (November 2026, in force): rumqttc's packets, our own connection
 //!
@@ -62,6 +62,16 @@ const PUBLISHER_PACKET_BYTES_MAX: u32 = 16 * 1024;
 /// Largest packet a subscriber takes: more than any record that fits a vehicle's queue.
 const SUBSCRIBER_PACKET_BYTES_MAX: u32 = 4 * 1024 * 1024;
 
+/// Largest packet a collector takes: twice the largest message of records. A larger one is passed over and told.
+const COLLECTOR_PACKET_BYTES_MAX: u32 = 2 * 1024 * 1024;
+
+/// Publications that a collector takes without having acknowledged them: fills a link with long delay, and is what a sync of
+/// the disk is shared by. Only MQTT 5 lets a client say so.
+const COLLECTOR_RECEIVE_MAX: u16 = 256;
+
+/// Arrivals on their way to a collector. With [`COLLECTOR_PACKET_BYTES_MAX`] this bounds memory; more wait in the socket.
+const ARRIVALS_MAX: usize = 8;
+
 /// Shortest keep-alive that is observed, whatever was asked for.
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(1);
 
@@ -93,7 +103,20 @@ pub struct Gone;
 #[derive(Debug)]
 pub struct Link {
     commands: mpsc::Sender<(RecordId, Record)>,
+    acknowledgements: mpsc::UnboundedSender<Receipt>,
 }
+
+impl Link {
+    /// Tells the broker that a publication need not be sent again. Receipts go back in the order in which they came
+    /// (MQTT 5 section 4.6). After the end of the connection this does nothing: the broker sends again.
+    pub fn acknowledge(&self, receipt: Receipt) {
+        let _ = self.acknowledgements.send(receipt);
+    }
+}
+
+/// What the broker wants back for a publication; of use only on the connection that it came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt(u16);
 
 impl Publisher for Link {
     fn submit(&mut self, id: RecordId, record: Record) -> Result<(), Gone> {
@@ -154,6 +177,54 @@ pub enum Notice {
     /// A publication.
     Message(Message),
     /// An attempt failed or the connection ended; another follows. What is published meanwhile is missed.
+    Disconnected {
+        /// For a person, with a remedy.
+        reason: String,
+    },
+}
+
+/// What happens to a collection, in order.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A connection stands. Receipts of an earlier one are void.
+    Connected {
+        /// To acknowledge and publish on.
+        link: Link,
+        /// Version in use.
+        protocol: Protocol,
+        /// The broker kept what was published since the connection before.
+        resumed: bool,
+        /// Records that may be submitted without acknowledgement.
+        in_flight_max: u16,
+    },
+    /// The broker accepted the subscription.
+    Subscribed,
+    /// A publication.
+    Message {
+        /// What it is.
+        message: Message,
+        /// To be given back when its content is safe; `None` when the broker will not send it again anyway.
+        receipt: Option<Receipt>,
+    },
+    /// A publication larger than is taken was passed over.
+    TooLarge {
+        /// Its topic.
+        topic: String,
+        /// Bytes of its packet.
+        bytes: usize,
+        /// As for a message.
+        receipt: Option<Receipt>,
+    },
+    /// The broker has a record that was submitted.
+    Acknowledged(RecordId),
+    /// The broker will never take a record that was submitted.
+    Refused {
+        /// Which.
+        id: RecordId,
+        /// For a person.
+        reason: String,
+    },
+    /// An attempt failed or the connection ended; another follows.
     Disconnected {
         /// For a person, with a remedy.
         reason: String,
@@ -312,6 +383,47 @@ pub fn subscribe(settings: Settings, filter: String) -> Subscription {
     }
 }
 
+/// A subscription whose publications are acknowledged by the one who reads them, with a session that the broker keeps between
+/// connections.
+#[derive(Debug)]
+pub struct Collection {
+    arrivals: mpsc::Receiver<Arrival>,
+    client: Client,
+}
+
+impl Collection {
+    /// What happens next. `None` only when the runtime is shutting down. Cancel safe.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        self.arrivals.recv().await
+    }
+
+    /// What has happened already, if anything.
+    pub fn try_next(&mut self) -> Option<Arrival> {
+        self.arrivals.try_recv().ok()
+    }
+
+    /// Says goodbye; what was not acknowledged comes again.
+    pub async fn stop(self) {
+        let Collection { mut arrivals, mut client } = self;
+        let _ = client.stop.send(true);
+        let ended = async {
+            while arrivals.recv().await.is_some() {}
+            let _ = (&mut client.task).await;
+        };
+        let _ = tokio::time::timeout(GOODBYE_MAX + Duration::from_secs(1), ended).await;
+    }
+}
+
+/// Starts collecting what is published to `filter`. The broker is asked to keep what comes while nobody is connected for
+/// `session_expiry`; MQTT 3.1.1 knows no such time, and its brokers keep it as long as they please.
+#[must_use]
+pub fn collect(settings: Settings, filter: String, session_expiry: Duration) -> Collection {
+    let (arrivals, received) = mpsc::channel(ARRIVALS_MAX);
+    let session_expiry_s = u32::try_from(session_expiry.as_secs()).unwrap_or(u32::MAX);
+    let duty = Duty::Collect { arrivals, filter, session_expiry_s };
+    Collection { arrivals: received, client: start(settings, duty) }
+}
+
 fn start(settings: Settings, duty: Duty) -> Client {
     let (stop, stopped) = watch::channel(false);
     let keeper = Keeper {
@@ -330,6 +442,7 @@ fn start(settings: Settings, duty: Duty) -> Client {
 enum Duty {
     Publish { events: mpsc::Sender<Event>, speaker: Speaker, status_topic: String },
     Subscribe { notices: mpsc::Sender<Notice>, filter: String },
+    Collect { arrivals: mpsc::Sender<Arrival>, filter: String, session_expiry_s: u32 },
 }
 
 impl Duty {
@@ -337,6 +450,7 @@ impl Duty {
         match self {
             Duty::Publish { .. } => PUBLISHER_PACKET_BYTES_MAX,
             Duty::Subscribe { .. } => SUBSCRIBER_PACKET_BYTES_MAX,
+            Duty::Collect { .. } => COLLECTOR_PACKET_BYTES_MAX,
         }
     }
 
@@ -347,6 +461,9 @@ impl Duty {
             }
             Duty::Subscribe { notices, .. } => {
                 notices.send(Notice::Disconnected { reason }).await.map_err(drop)
+            }
+            Duty::Collect { arrivals, .. } => {
+                arrivals.send(Arrival::Disconnected { reason }).await.map_err(drop)
             }
         }
         .map_err(|()| End::Stopped)

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::reach::{Stream, reach, seconds};
-use super::wire::{self, Hello, Incoming, Login, Protocol, Refusal, Terms, Will};
-use super::{Duty, End, KEEP_ALIVE_MIN, Settings};
+use super::wire::{self, Hello, Incoming, Keeping, Login, Protocol, Refusal, Terms, Will};
+use super::{COLLECTOR_RECEIVE_MAX, Duty, End, KEEP_ALIVE_MIN, Settings};
 use crate::core::presence::OfflineCause;
 use crate::shell::tls;
 
@@ -77,7 +77,13 @@ fn hello(settings: &Settings, duty: &Duty, number: u64) -> Result<Hello, String>
             topic: status_topic.clone(),
             payload: speaker.status(number, Some(OfflineCause::ConnectionLost)),
         }),
-        Duty::Subscribe { .. } => None,
+        Duty::Subscribe { .. } | Duty::Collect { .. } => None,
+    };
+    let session = match duty {
+        Duty::Collect { session_expiry_s, .. } => {
+            Some(Keeping { expiry_s: *session_expiry_s, receive_max: COLLECTOR_RECEIVE_MAX })
+        }
+        Duty::Publish { .. } | Duty::Subscribe { .. } => None,
     };
     let keep_alive = settings.keep_alive.max(KEEP_ALIVE_MIN).as_secs();
     Ok(Hello {
@@ -86,6 +92,7 @@ fn hello(settings: &Settings, duty: &Duty, number: u64) -> Result<Hello, String>
         login,
         will,
         packet_bytes_max: duty.packet_bytes_max(),
+        session,
     })
 }
 

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::greeting::Accepted;
 use super::reach::{Stream, seconds};
-use super::wire::{self, Incoming, Protocol, Terms, Unwritable};
+use super::wire::{self, Incoming, NextPacket, Protocol, Terms, Unwritable};
 use super::{
-    ACKNOWLEDGE_MIN, Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MIN, Link, Message,
-    Notice, Settings, asked_to_stop,
+    ACKNOWLEDGE_MIN, Arrival, Duty, End, Event, GOODBYE_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MIN, Link,
+    Message, Notice, Receipt, Settings, asked_to_stop,
 };
 use crate::core::delivery::{DropCause, RecordId};
 use crate::core::outbox::Record;
@@ -31,6 +31,19 @@ const READ_BYTES: usize = 4096;
 /// Encoded bytes that may wait before another record is encoded: keeps a TLS record full without holding a second copy of
 /// everything in flight.
 const OUTPUT_BYTES_SOFT: usize = 16 * 1024;
+
+/// What the other side of a [`Link`] wants done.
+struct Orders {
+    commands: mpsc::Receiver<(RecordId, Record)>,
+    /// Unbounded, but there are no more than there are publications that the broker may send without one.
+    acknowledgements: mpsc::UnboundedReceiver<Receipt>,
+}
+
+/// A publication that is passed over because it is too large.
+struct PassedOver {
+    arrival: Arrival,
+    bytes_left: usize,
+}
 
 /// A publication without acknowledgement.
 struct Pending {
@@ -116,6 +129,7 @@ pub struct Session {
     pinged: bool,
     /// The broker has sent something after its first answer.
     spoken_to: bool,
+    passed_over: Option<PassedOver>,
 }
 
 impl Session {
@@ -157,6 +171,7 @@ impl Session {
             trips: RoundTrip::new(),
             pinged: false,
             spoken_to: false,
+            passed_over: None,
         }
     }
 
@@ -166,7 +181,7 @@ impl Session {
         duty: &Duty,
         stopped: &mut watch::Receiver<bool>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut commands = self.enter(duty).await?;
+        let mut orders = self.enter(duty).await?;
         // What came together with the first answer.
         self.take_input(duty).await?;
         loop {
@@ -190,7 +205,14 @@ impl Session {
                         return Err(self.closed(&error));
                     }
                 }
-                Some((id, record)) = commands.recv(), if room => self.send(duty, id, &record).await?,
+                Some((id, record)) = orders.commands.recv(), if room => self.send(duty, id, &record).await?,
+                Some(receipt) = orders.acknowledgements.recv(), if listens => {
+                    let to = &mut self.output.buffer;
+                    wire::write_acknowledgement(to, self.protocol, receipt.0);
+                    while let Ok(Receipt(packet)) = orders.acknowledgements.try_recv() {
+                        wire::write_acknowledgement(to, self.protocol, packet);
+                    }
+                }
                 () = sleep_until(deadline) => self.check_time()?,
                 () = asked_to_stop(stopped) => {
                     self.say_goodbye(duty).await;
@@ -202,32 +224,45 @@ impl Session {
 
     /// Tells the other side of `duty` that the connection stands, and the broker what to know first. Returns where records
     /// come from.
-    async fn enter(&mut self, duty: &Duty) -> Result<mpsc::Receiver<(RecordId, Record)>, End> {
+    async fn enter(&mut self, duty: &Duty) -> Result<Orders, End> {
         let (commands, received) = mpsc::channel(self.in_flight_max);
+        let (acknowledgements, receipts) = mpsc::unbounded_channel();
+        let link = Link { commands, acknowledgements };
         match duty {
             Duty::Publish { events, speaker, status_topic } => {
                 let online = Bytes::from(speaker.status(self.number, None));
                 // The broker took the same topic and about the same size as last will.
                 let _ = self.write_publication(None, (status_topic, online, true));
                 let event = Event::Connected {
-                    link: Link { commands },
+                    link,
                     protocol: self.protocol,
                     in_flight_max: u16::try_from(self.in_flight_max).unwrap_or(u16::MAX),
                     packet_bytes_max: self.terms.packet_bytes_max,
                 };
                 events.send(event).await.map_err(|_| End::Stopped)?;
             }
-            Duty::Subscribe { filter, .. } => {
-                let packet = self.free_packet();
-                wire::write_subscription(&mut self.output.buffer, self.protocol, packet, filter)
-                    .map_err(|e| End::Failed(format!("cannot subscribe to `{filter}`: {e:?}")))?;
+            Duty::Subscribe { filter, .. } => self.write_subscription(filter)?,
+            Duty::Collect { arrivals, filter, .. } => {
+                let arrival = Arrival::Connected {
+                    link,
+                    protocol: self.protocol,
+                    resumed: self.terms.resumed,
+                    in_flight_max: u16::try_from(self.in_flight_max).unwrap_or(u16::MAX),
+                };
+                arrivals.send(arrival).await.map_err(|_| End::Stopped)?;
+                self.write_subscription(filter)?;
             }
         }
-        Ok(received)
+        Ok(Orders { commands: received, acknowledgements: receipts })
+    }
+
+    fn write_subscription(&mut self, filter: &str) -> Result<(), End> {
+        let packet = self.free_packet();
+        wire::write_subscription(&mut self.output.buffer, self.protocol, packet, filter)
+            .map_err(|e| End::Failed(format!("cannot subscribe to `{filter}`: {e:?}")))
     }
 
     async fn send(&mut self, duty: &Duty, id: RecordId, record: &Record) -> Result<(), End> {
-        let Duty::Publish { events, .. } = duty else { return Ok(()) };
         let publication = (&*record.topic, record.payload.clone(), record.retain);
         let Err(unwritable) = self.write_publication(Some(id), publication) else { return Ok(()) };
         let (cause, reason) = match unwritable {
@@ -246,8 +281,7 @@ impl Session {
                 format!("a record for `{}` cannot be sent by MQTT: {why}", record.topic),
             ),
         };
-        let event = Event::Refused { id, cause, reason };
-        events.send(event).await.map_err(|_| End::Stopped)
+        refuse(duty, id, cause, reason).await
     }
 
     fn write_publication(
@@ -276,6 +310,9 @@ impl Session {
         self.received_at = Instant::now();
         self.pinged = false;
         loop {
+            if matches!(duty, Duty::Collect { .. }) && self.pass_over(duty).await? {
+                return Ok(());
+            }
             let incoming = wire::read(&mut self.input, self.protocol, self.packet_bytes_max)
                 .map_err(|why| {
                     End::Failed(format!(
@@ -289,37 +326,72 @@ impl Session {
         }
     }
 
+    /// Drops publications that are too large, however often one is sent again: ending the connection would bring it back for
+    /// ever. True when more has to be read first.
+    async fn pass_over(&mut self, duty: &Duty) -> Result<bool, End> {
+        let Duty::Collect { arrivals, .. } = duty else { return Ok(false) };
+        loop {
+            if let Some(PassedOver { arrival, bytes_left }) = self.passed_over.take() {
+                let here = bytes_left.min(self.input.len());
+                self.input.advance(here);
+                if here < bytes_left {
+                    let bytes_left = bytes_left - here;
+                    self.passed_over = Some(PassedOver { arrival, bytes_left });
+                    return Ok(true);
+                }
+                arrivals.send(arrival).await.map_err(|_| End::Stopped)?;
+            }
+            match wire::next_packet(&self.input, self.packet_bytes_max) {
+                NextPacket::Fits => return Ok(false),
+                NextPacket::Beginning => return Ok(true),
+                NextPacket::Oversized { bytes, topic, packet } => {
+                    let receipt = packet.map(Receipt);
+                    let arrival = Arrival::TooLarge { topic, bytes, receipt };
+                    self.passed_over = Some(PassedOver { arrival, bytes_left: bytes });
+                }
+            }
+        }
+    }
+
     async fn take(&mut self, duty: &Duty, incoming: Incoming) -> Result<(), End> {
         match (incoming, duty) {
-            (Incoming::Acknowledged { packet, refusal }, Duty::Publish { events, .. }) => {
+            (
+                Incoming::Acknowledged { packet, refusal },
+                Duty::Publish { .. } | Duty::Collect { .. },
+            ) => {
                 let position = self.pending.iter().position(|pending| pending.packet == packet);
                 let Some(pending) = position.and_then(|position| self.pending.remove(position))
                 else {
-                    let stray = Event::Acknowledged(RecordId::UNKNOWN);
-                    return events.send(stray).await.map_err(|_| End::Stopped);
+                    return acknowledged(duty, RecordId::UNKNOWN).await;
                 };
                 self.acknowledged_at = self.received_at;
                 self.trips.measure(self.received_at.saturating_duration_since(pending.sent_at));
                 let Some(id) = pending.id else { return Ok(()) };
-                let event = match refusal {
-                    None => Event::Acknowledged(id),
-                    Some(why) => Event::Refused {
-                        id,
-                        cause: DropCause::Refused,
-                        reason: format!("{} will not take a record: {why}", self.settings.broker()),
-                    },
-                };
-                events.send(event).await.map_err(|_| End::Stopped)
+                let Some(why) = refusal else { return acknowledged(duty, id).await };
+                let reason = format!("{} will not take a record: {why}", self.settings.broker());
+                refuse(duty, id, DropCause::Refused, reason).await
             }
             (Incoming::Subscribed { refusal: None }, Duty::Subscribe { notices, .. }) => {
                 notices.send(Notice::Subscribed).await.map_err(|_| End::Stopped)
             }
-            (Incoming::Subscribed { refusal: Some(why) }, Duty::Subscribe { filter, .. }) => {
-                Err(End::Failed(format!(
-                    "{} refuses the subscription to `{filter}` ({why}): check what this user may read",
-                    self.settings.broker()
-                )))
+            (Incoming::Subscribed { refusal: None }, Duty::Collect { arrivals, .. }) => {
+                arrivals.send(Arrival::Subscribed).await.map_err(|_| End::Stopped)
             }
+            (
+                Incoming::Message { topic, payload, retained, packet },
+                Duty::Collect { arrivals, .. },
+            ) => {
+                let message = Message { topic, payload, retained };
+                let arrival = Arrival::Message { message, receipt: packet.map(Receipt) };
+                arrivals.send(arrival).await.map_err(|_| End::Stopped)
+            }
+            (
+                Incoming::Subscribed { refusal: Some(why) },
+                Duty::Subscribe { filter, .. } | Duty::Collect { filter, .. },
+            ) => Err(End::Failed(format!(
+                "{} refuses the subscription to `{filter}` ({why}): check what this user may read",
+                self.settings.broker()
+            ))),
             (
                 Incoming::Message { topic, payload, retained, packet },
                 Duty::Subscribe { notices, .. },
@@ -447,5 +519,31 @@ impl Session {
             self.writer.shutdown().await
         })
         .await;
+    }
+}
+
+/// Tells that the broker has a record.
+async fn acknowledged(duty: &Duty, id: RecordId) -> Result<(), End> {
+    match duty {
+        Duty::Publish { events, .. } => {
+            events.send(Event::Acknowledged(id)).await.map_err(|_| End::Stopped)
+        }
+        Duty::Collect { arrivals, .. } => {
+            arrivals.send(Arrival::Acknowledged(id)).await.map_err(|_| End::Stopped)
+        }
+        Duty::Subscribe { .. } => Ok(()),
+    }
+}
+
+/// Tells that the broker will never have a record.
+async fn refuse(duty: &Duty, id: RecordId, cause: DropCause, reason: String) -> Result<(), End> {
+    match duty {
+        Duty::Publish { events, .. } => {
+            events.send(Event::Refused { id, cause, reason }).await.map_err(|_| End::Stopped)
+        }
+        Duty::Collect { arrivals, .. } => {
+            arrivals.send(Arrival::Refused { id, reason }).await.map_err(|_| End::Stopped)
+        }
+        Duty::Subscribe { .. } => Ok(()),
     }
 }

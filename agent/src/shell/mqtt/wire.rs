@@ -37,7 +37,7 @@ pub struct Will {
     pub payload: Vec<u8>,
 }
 
-/// Everything the first packet says. The start is always clean: no broker session is ever relied on.
+/// Everything the first packet says.
 pub struct Hello {
     pub client_id: String,
     pub keep_alive_s: u16,
@@ -45,6 +45,17 @@ pub struct Hello {
     pub will: Option<Will>,
     /// Largest packet we take.
     pub packet_bytes_max: u32,
+    /// What the broker is to keep for us between connections; `None` begins anew and keeps nothing.
+    pub session: Option<Keeping>,
+}
+
+/// A session that outlives connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// For how long, in seconds.
+    pub expiry_s: u32,
+    /// Publications that we take without having acknowledged them.
+    pub receive_max: u16,
 }
 
 /// What the broker grants.
@@ -60,6 +71,8 @@ pub struct Terms {
     pub retains: bool,
     /// It acknowledges publications at all (QoS 1).
     pub acknowledges: bool,
+    /// It kept a session of ours from before.
+    pub resumed: bool,
 }
 
 /// Why a broker does not let us in.
@@ -212,6 +225,55 @@ pub fn read(
     }
 }
 
+/// Whether the next packet is one that [`read`] would refuse for its size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextPacket {
+    /// It fits, or is too short yet to tell.
+    Fits,
+    /// It is too large, and what names it has not arrived yet.
+    Beginning,
+    /// It is a publication that is too large.
+    Oversized {
+        /// Bytes of the whole packet.
+        bytes: usize,
+        /// Its topic.
+        topic: String,
+        /// Its packet number, when it wants to be acknowledged.
+        packet: Option<u16>,
+    },
+}
+
+/// Looks at the next packet of `from`. What is no publication fits: [`read`] judges it.
+pub fn next_packet(from: &[u8], packet_bytes_max: u32) -> NextPacket {
+    const PUBLISH: u8 = 3;
+    let Some(first) = from.first().filter(|first| *first >> 4 == PUBLISH) else {
+        return NextPacket::Fits;
+    };
+    // MQTT 5 section 1.5.5: at most four bytes of seven bits, the lowest first.
+    let Some(length_bytes) = from.iter().skip(1).take(4).position(|byte| byte & 0x80 == 0) else {
+        return NextPacket::Fits;
+    };
+    let head = 2 + length_bytes;
+    let low_first = from[1..head].iter().enumerate();
+    let length: usize = low_first.map(|(at, byte)| usize::from(byte & 0x7f) << (7 * at)).sum();
+    let bytes = head + length;
+    if bytes <= packet_bytes_max as usize {
+        return NextPacket::Fits;
+    }
+    let number = |at: usize| Some(u16::from_be_bytes([*from.get(at)?, *from.get(at + 1)?]));
+    let Some(topic_bytes) = number(head) else { return NextPacket::Beginning };
+    let topic_end = head + 2 + usize::from(topic_bytes);
+    let Some(topic) = from.get(head + 2..topic_end) else { return NextPacket::Beginning };
+    let topic = String::from_utf8_lossy(topic).into_owned();
+    if first >> 1 & 3 == 0 {
+        return NextPacket::Oversized { bytes, topic, packet: None };
+    }
+    match number(topic_end) {
+        Some(packet) => NextPacket::Oversized { bytes, topic, packet: Some(packet) },
+        None => NextPacket::Beginning,
+    }
+}
+
 /// Takes the answer to the first packet off the front of `from`, like [`read`]. A broker that only knows 3.1.1 answers in
 /// 3.1.1, without the properties of version 5 (MQTT 3.1.1 section 3.2: four bytes in all).
 ///
@@ -278,10 +340,14 @@ fn write4(to: &mut BytesMut, packet: &v4::Packet, max: Option<u32>) -> Result<()
 fn hello5(hello: Hello) -> v5::Packet {
     let mut properties = v5::ConnectProperties::new();
     properties.max_packet_size = Some(hello.packet_bytes_max);
+    if let Some(Keeping { expiry_s, receive_max }) = hello.session {
+        properties.session_expiry_interval = Some(expiry_s);
+        properties.receive_maximum = Some(receive_max);
+    }
     let connect = v5::Connect {
         keep_alive: hello.keep_alive_s,
         client_id: hello.client_id,
-        clean_start: true,
+        clean_start: hello.session.is_none(),
         properties: Some(properties),
     };
     let will = hello.will.map(|will| v5::LastWill {
@@ -312,7 +378,7 @@ fn hello4(hello: Hello) -> v4::Packet {
     v4::Packet::Connect(v4::Connect {
         keep_alive: hello.keep_alive_s,
         client_id: hello.client_id,
-        clean_session: true,
+        clean_session: hello.session.is_none(),
         last_will: hello.will.map(|will| v4::LastWill {
             topic: will.topic,
             message: Bytes::from(will.payload),
@@ -360,7 +426,12 @@ fn incoming5(packet: v5::Packet) -> Incoming {
 
 fn incoming4(packet: v4::Packet) -> Incoming {
     match packet {
-        v4::Packet::ConnAck(answer) => answer4(answer.code),
+        v4::Packet::ConnAck(answer) => match answer4(answer.code) {
+            Incoming::Accepted(terms) => {
+                Incoming::Accepted(Terms { resumed: answer.session_present, ..terms })
+            }
+            refused => refused,
+        },
         v4::Packet::PubAck(ack) => Incoming::Acknowledged { packet: ack.pkid, refusal: None },
         v4::Packet::PingResp => Incoming::Pong,
         v4::Packet::SubAck(ack) => {
@@ -390,7 +461,10 @@ fn answer5(answer: v5::ConnAck) -> Incoming {
     use v5::ConnectReturnCode as Code;
     let said = answer.properties.as_ref().and_then(|properties| properties.reason_string.clone());
     Incoming::Refused(match answer.code {
-        Code::Success => return Incoming::Accepted(terms5(answer.properties)),
+        Code::Success => {
+            let resumed = answer.session_present;
+            return Incoming::Accepted(Terms { resumed, ..terms5(answer.properties) });
+        }
         Code::UnsupportedProtocolVersion | Code::RefusedProtocolVersion => Refusal::Protocol,
         Code::BadUserNamePassword
         | Code::NotAuthorized
@@ -416,6 +490,7 @@ fn terms5(properties: Option<v5::ConnAckProperties>) -> Terms {
         keep_alive_s: properties.server_keep_alive,
         retains: properties.retain_available != Some(0),
         acknowledges: properties.max_qos != Some(0),
+        resumed: false,
     }
 }
 
@@ -437,6 +512,7 @@ fn answer_without_terms() -> Terms {
         keep_alive_s: None,
         retains: true,
         acknowledges: true,
+        resumed: false,
     }
 }
 
