@@ -170,7 +170,7 @@ fn settings(address: &str, arguments: &Arguments) -> Result<(Settings, String), 
 }
 
 /// Host and port; an IPv6 address stands in brackets.
-fn split(address: &str) -> Option<(&str, u16)> {
+pub(super) fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host = match bare {

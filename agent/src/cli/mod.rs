@@ -12,6 +12,7 @@ pub mod completion;
 mod config;
 mod decode;
 pub mod exit;
+mod fleet;
 pub mod help;
 pub mod man;
 pub mod mesh;
@@ -41,6 +42,7 @@ pub static COMMANDS: &[Command] = &[
     put::COMMAND,
     check::COMMAND,
     decode::COMMAND,
+    fleet::COMMAND,
     spool::LS,
     spool::CHECK,
     spool::DUMP,

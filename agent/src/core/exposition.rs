@@ -83,19 +83,11 @@ const TEXT_BYTES_EXPECTED: usize = 64 * 1024;
 /// All metrics as text.
 #[must_use]
 pub fn render(state: &State, format: Format) -> String {
-    let mut page = Page {
-        text: String::with_capacity(TEXT_BYTES_EXPECTED),
-        format,
-        family: None,
-        begin: String::new(),
-    };
+    let mut page = Page::new(format);
     catalog::mesh::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
     catalog::agent::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
     hardware(state, &mut page);
-    if format == Format::OpenMetrics {
-        page.text.push_str("# EOF\n");
-    }
-    page.text
+    page.finish()
 }
 
 /// Hardware samples family by family. A device that two collectors or two rows report is written once.
@@ -120,8 +112,10 @@ const UNITS: [&str; 13] = [
     "meters", "rpm", "decibels",
 ];
 
-struct Page {
-    text: String,
+/// A text that is being written.
+pub(in crate::core) struct Page {
+    /// What stands in it.
+    pub(in crate::core) text: String,
     format: Format,
     family: Option<&'static Metric>,
     /// How each sample of the family that is being written begins: the name, up to the first label's value.
@@ -129,7 +123,21 @@ struct Page {
 }
 
 impl Page {
-    fn sample(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
+    pub(in crate::core) fn new(format: Format) -> Page {
+        let text = String::with_capacity(TEXT_BYTES_EXPECTED);
+        Page { text, format, family: None, begin: String::new() }
+    }
+
+    /// The whole text.
+    pub(in crate::core) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+
+    /// Writes one value; those of one metric have to follow each other.
+    pub(in crate::core) fn sample(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
         if !value.is_finite() {
             return;
@@ -196,14 +204,14 @@ fn naming(metric: &Metric, format: Format) -> (&'static str, &'static str, &'sta
     }
 }
 
-fn unit(family: &str) -> Option<&'static str> {
+pub(in crate::core) fn unit(family: &str) -> Option<&'static str> {
     let (_, last) = family.rsplit_once('_')?;
     UNITS.into_iter().find(|unit| *unit == last)
 }
 
 /// Backslash and line feed escaped, and the quotation mark where the format wants it: always in label values, in help
 /// texts only for OpenMetrics. Other control characters pass: both formats are UTF-8 and ask for no more.
-fn escape(text: &mut String, raw: &str, quotation_mark: bool) {
+pub(in crate::core) fn escape(text: &mut String, raw: &str, quotation_mark: bool) {
     let special = |byte: u8| byte == b'\\' || byte == b'\n' || (byte == b'"' && quotation_mark);
     if !raw.bytes().any(special) {
         text.push_str(raw);
@@ -224,7 +232,7 @@ const WHOLE_MAX: f64 = 1e15;
 
 /// Whole numbers, which is most of them, digit by digit: a tenth of the work of the general way. Anything else in the
 /// shortest form that reads back as the same number.
-fn number(text: &mut String, value: f64) {
+pub(in crate::core) fn number(text: &mut String, value: f64) {
     if value.fract() != 0.0 || value.abs() >= WHOLE_MAX {
         write!(text, "{value}").expect("writing to a string cannot fail");
         return;

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod courier;
 pub mod delivery;
 pub mod exposition;
+pub mod fleet;
 pub mod gauges;
 pub mod graph;
 pub mod health;

@@ -3,6 +3,7 @@
 
 pub mod adjtimex;
 pub mod clock;
+pub mod fleet;
 pub mod gather;
 pub mod http;
 pub mod hw;

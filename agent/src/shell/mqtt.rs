@@ -397,11 +397,6 @@ impl Collection {
         self.arrivals.recv().await
     }
 
-    /// What has happened already, if anything.
-    pub fn try_next(&mut self) -> Option<Arrival> {
-        self.arrivals.try_recv().ok()
-    }
-
     /// Says goodbye; what was not acknowledged comes again.
     pub async fn stop(self) {
         let Collection { mut arrivals, mut client } = self;

@@ -1,7 +1,7 @@
 //! CRC-32C (Castagnoli), which the durable queue uses, too: by the processor's own instruction where it has one.
 
 /// Checksum of `bytes`.
-pub(in crate::core) fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 

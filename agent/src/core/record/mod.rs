@@ -47,7 +47,7 @@
 
 pub mod assemble;
 mod bytes;
-mod checksum;
+pub(crate) mod checksum;
 pub mod compress;
 mod decode;
 pub mod dedup;

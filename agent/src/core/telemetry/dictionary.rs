@@ -123,6 +123,11 @@ impl Dictionary {
         }
     }
 
+    /// Hash of each version it went through: that of its first series, of its first two, and so on.
+    pub(in crate::core) fn hashes(&self) -> &[u32] {
+        &self.hashes
+    }
+
     /// Whether it has no room for another series.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -199,7 +204,7 @@ impl fmt::Display for TooManySeries {
 impl std::error::Error for TooManySeries {}
 
 /// Offset basis and prime of 32-bit FNV-1a (RFC 9923 section 5).
-const HASH_START: u32 = 0x811c_9dc5;
+pub(in crate::core) const HASH_START: u32 = 0x811c_9dc5;
 const HASH_PRIME: u32 = 0x0100_0193;
 
 fn hash(before: u32, series: &Series) -> u32 {

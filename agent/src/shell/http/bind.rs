@@ -54,17 +54,24 @@ impl std::error::Error for BindError {
 ///
 /// When the port is taken or may not be taken. Retrying helps once the other program has let go.
 pub fn bind_tcp(listen: SocketAddr) -> Result<TcpListener, BindError> {
+    bind_tcp_as(listen, "at `listen` in section `[http]`")
+}
+
+/// As [`bind_tcp`], for an address that was set where `place` says.
+///
+/// # Errors
+///
+/// As [`bind_tcp`].
+pub fn bind_tcp_as(listen: SocketAddr, place: &str) -> Result<TcpListener, BindError> {
     listen_on(listen).map_err(|cause| {
         let remedy = match cause.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program, perhaps another outrider, holds the port: stop it, or set another address \
-                 at `listen` in section `[http]`"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose a higher one at `listen` \
-                 in section `[http]`"
-            }
-            _ => "check `listen` in section `[http]`",
+            io::ErrorKind::AddrInUse => format!(
+                "another program, perhaps another outrider, holds the port: stop it, or set another address {place}"
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "ports below 1024 need the capability CAP_NET_BIND_SERVICE: choose a higher one {place}"
+            ),
+            _ => format!("check the address {place}"),
         };
         BindError { text: format!("cannot listen for HTTP on {listen}: {remedy}"), cause: Some(cause), held: false }
     })

@@ -19,6 +19,9 @@
 //! | `POST /v1/reload` | control socket only: read the configuration again |
 //! | `POST /v1/streams/<name>` | control socket only: records for the spool, see [`append`] |
 //!
+//! `outrider fleet` serves its own page and answers the same way ([`Site::Fleet`]), with its document at `/api/fleet` and in
+//! the stream, and without a control socket.
+//!
 //! Errors are JSON: `{"error": "..."}`.
 
 pub mod append;
@@ -42,7 +45,8 @@ use crate::core::state::{HttpState, State};
 use crate::core::status;
 use crate::shell::gather::Intake;
 
-pub use bind::{BindError, ControlSocket, bind_control, bind_tcp};
+pub use bind::{BindError, ControlSocket, bind_control, bind_tcp, bind_tcp_as};
+pub use route::Site;
 pub use stream::Hub;
 
 /// Requests waiting for the main loop. It answers each within milliseconds, so more waiting means that it is stuck.
@@ -244,6 +248,7 @@ impl Server {
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
+    site: Site,
     limits: Limits,
     requests: mpsc::Sender<Request>,
     hub: Hub,
@@ -270,9 +275,21 @@ pub fn serve(
     control: Option<ControlSocket>,
     limits: Limits,
 ) -> Server {
+    serve_site(Site::Vehicle, tcp, control, limits)
+}
+
+/// As [`serve`], for any site.
+#[must_use]
+pub fn serve_site(
+    site: Site,
+    tcp: Option<tokio::net::TcpListener>,
+    control: Option<ControlSocket>,
+    limits: Limits,
+) -> Server {
     let (sender, requests) = mpsc::channel(REQUESTS_WAITING_MAX);
     let hub = Hub::new(limits.streams_max);
     let shared = Arc::new(Shared {
+        site,
         limits,
         requests: sender,
         hub: hub.clone(),

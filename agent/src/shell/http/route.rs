@@ -19,7 +19,10 @@ use crate::core::exposition::Format;
 
 const INDEX: &[u8] = include_bytes!("../page/index.html");
 const STYLE: &[u8] = include_bytes!("../page/style.css");
+const COMMON: &[u8] = include_bytes!("../page/common.js");
 const SCRIPT: &[u8] = include_bytes!("../page/page.js");
+const FLEET_INDEX: &[u8] = include_bytes!("../page/fleet.html");
+const FLEET_SCRIPT: &[u8] = include_bytes!("../page/fleet.js");
 
 /// The page loads its own two files, talks to its own server, and does nothing else, whatever a name contains.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -34,6 +37,15 @@ pub(super) enum Origin {
     Control,
 }
 
+/// Which pages are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// One vehicle's, by its agent.
+    Vehicle,
+    /// The whole fleet's.
+    Fleet,
+}
+
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
@@ -44,24 +56,34 @@ enum Target {
     Append,
 }
 
-const PAGE: Target = Target::File("text/html; charset=utf-8", INDEX);
+const HTML: &str = "text/html; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+const PAGE: Target = Target::File(HTML, INDEX);
+const FLEET_PAGE: Target = Target::File(HTML, FLEET_INDEX);
 
 /// Exact paths only: there is no file system behind them that a path could wander through.
-fn target(path: &str, accept: &str) -> Option<(&'static str, Target)> {
-    Some(match path {
-        "/" => ("/", PAGE),
-        "/style.css" => ("/style.css", Target::File("text/css; charset=utf-8", STYLE)),
-        "/page.js" => ("/page.js", Target::File("text/javascript; charset=utf-8", SCRIPT)),
-        "/metrics" => ("/metrics", Target::Read(Read::Metrics(Format::negotiate(accept)))),
-        "/v1/status" => ("/v1/status", Target::Read(Read::Status)),
-        "/v1/mesh" => ("/v1/mesh", Target::Read(Read::Mesh)),
-        "/v1/stream" => ("/v1/stream", Target::Stream),
-        "/v1/reload" => ("/v1/reload", Target::Reload),
-        "/v1/streams" => ("/v1/streams", Target::Read(Read::Streams)),
-        path if append::stream_of(path).is_some() => ("/v1/streams/{name}", Target::Append),
-        "/healthz" => ("/healthz", Target::Read(Read::Health)),
-        "/readyz" => ("/readyz", Target::Read(Read::Ready)),
-        _ => return None,
+fn target(site: Site, path: &str, accept: &str) -> Option<(&'static str, Target)> {
+    Some(match (path, site) {
+        ("/style.css", _) => ("/style.css", Target::File("text/css; charset=utf-8", STYLE)),
+        ("/common.js", _) => ("/common.js", Target::File(JAVASCRIPT, COMMON)),
+        ("/metrics", _) => ("/metrics", Target::Read(Read::Metrics(Format::negotiate(accept)))),
+        ("/v1/stream", _) => ("/v1/stream", Target::Stream),
+        ("/healthz", _) => ("/healthz", Target::Read(Read::Health)),
+        ("/readyz", _) => ("/readyz", Target::Read(Read::Ready)),
+        ("/", Site::Vehicle) => ("/", PAGE),
+        ("/page.js", Site::Vehicle) => ("/page.js", Target::File(JAVASCRIPT, SCRIPT)),
+        ("/v1/status", Site::Vehicle) => ("/v1/status", Target::Read(Read::Status)),
+        ("/v1/mesh", Site::Vehicle) => ("/v1/mesh", Target::Read(Read::Mesh)),
+        ("/v1/reload", Site::Vehicle) => ("/v1/reload", Target::Reload),
+        ("/v1/streams", Site::Vehicle) => ("/v1/streams", Target::Read(Read::Streams)),
+        (path, Site::Vehicle) if append::stream_of(path).is_some() => {
+            ("/v1/streams/{name}", Target::Append)
+        }
+        ("/", Site::Fleet) => ("/", FLEET_PAGE),
+        ("/fleet.js", Site::Fleet) => ("/fleet.js", Target::File(JAVASCRIPT, FLEET_SCRIPT)),
+        ("/api/fleet", Site::Fleet) => ("/api/fleet", Target::Read(Read::Status)),
+        (_, Site::Vehicle | Site::Fleet) => return None,
     })
 }
 
@@ -75,7 +97,7 @@ pub(super) async fn respond(
     streaming: Arc<AtomicBool>,
 ) -> Result<Response, Infallible> {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let known = target(request.uri().path(), accept.unwrap_or(""));
+    let known = target(shared.site, request.uri().path(), accept.unwrap_or(""));
     let response = match refusal(&request, origin, known.map(|(_, target)| target)) {
         Some(refusal) => {
             shared.refused(refusal.cause);
@@ -174,7 +196,8 @@ fn foreign(request: &hyper::Request<Incoming>, target: Option<Target>) -> Option
     }
     let cross_site = text_of(HeaderName::from_static("sec-fetch-site")) == Some("cross-site");
     let text = "other web sites may link to this page, not read from it";
-    (cross_site && target != Some(PAGE)).then(|| Refusal::new("cross-site", 403, text))
+    let page = [Some(PAGE), Some(FLEET_PAGE)].contains(&target);
+    (cross_site && !page).then(|| Refusal::new("cross-site", 403, text))
 }
 
 async fn act(target: Target, shared: &Arc<Shared>, streaming: Arc<AtomicBool>) -> Response {

@@ -63,6 +63,11 @@ impl Hub {
     /// Sends the status to all who watch. Does nothing when nobody does or when the last event is less than a second
     /// old, so the main loop may call it as often as it likes.
     pub fn publish(&self, state: &State) {
+        self.publish_document(|| answer(state, Read::Status).body);
+    }
+
+    /// As [`Hub::publish`], with the document that is made when there is a need for it.
+    pub fn publish_document(&self, document: impl FnOnce() -> Bytes) {
         let mut streams = self.lock();
         streams.subscribers.retain(|subscriber| !subscriber.events.is_closed());
         let young = streams.published.is_some_and(|at| at.elapsed() < EVENTS_APART);
@@ -70,7 +75,7 @@ impl Hub {
             return;
         }
         streams.published = Some(Instant::now());
-        let event = event(&answer(state, Read::Status).body);
+        let event = event(&document());
         let before = streams.subscribers.len();
         streams.subscribers.retain_mut(|subscriber| {
             match subscriber.events.try_send(event.clone()) {

@@ -9,9 +9,7 @@ const SCHEMA = 1;
 const LOST_AFTER_MS = 5000; // the agent sends every second; a radio link may swallow a few
 const POLL_MS = 5000; // while the stream is refused
 const RETRY_MS = 3000;
-const GRAPH_NS = "http://www.w3.org/2000/svg";
 
-const byId = (id) => document.getElementById(id);
 let latest = null; // the latest document
 let received = 0; // performance.now() of its arrival
 let chosen = null; // name of the node the reader looks at
@@ -23,35 +21,6 @@ const REACH = {
   own: "this vehicle", reachable: "reachable", unreachable: "unreachable",
   "not-meaningful": "reachable, cost not meaningful", unknown: "unknown",
 };
-
-function duration(ms) {
-  if (ms == null) return "–";
-  const s = ms / 1000;
-  if (s < 1) return "< 1 s";
-  if (s < 10) return s.toFixed(1) + " s";
-  if (s < 100) return Math.round(s) + " s";
-  if (s < 6000) return Math.round(s / 60) + " min";
-  if (s < 172800) return Math.floor(s / 3600) + " h " + Math.round((s % 3600) / 60) + " min";
-  return Math.floor(s / 86400) + " d";
-}
-
-function bytes(count) {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let unit = 0;
-  while (count >= 1000 && unit < units.length - 1) { count /= 1000; unit += 1; }
-  return (unit === 0 || count >= 100 ? count.toFixed(0) : count.toFixed(1)) + " " + units[unit];
-}
-
-const percent = (share) => (share == null ? "–" : Math.round(share * 100) + " %");
-const plural = (count, one, many) => count + " " + (count === 1 ? one : many);
-
-/** Colour class of a cost; the limits stand in the legend. */
-function bin(cost) {
-  if (cost <= 200) return "c1";
-  if (cost <= 400) return "c2";
-  if (cost <= 600) return "c3";
-  return "c4";
-}
 
 function classOf(node) {
   if (node.reach === "own") return "own";
@@ -66,49 +35,6 @@ function short(node) {
   if (node.reach === "not-meaningful") return "~";
   if (node.cost == null) return "?";
   return node.cost < 10000 ? String(node.cost) : Math.round(node.cost / 1000) + "k";
-}
-
-// ---- a little DOM
-
-function el(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const name in attributes) element.setAttribute(name, attributes[name]);
-  element.append(...children.filter((child) => child != null));
-  return element;
-}
-
-function svg(tag, attributes) {
-  const element = document.createElementNS(GRAPH_NS, tag);
-  for (const name in attributes) element.setAttribute(name, attributes[name]);
-  return element;
-}
-
-function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function mark(element, name, value) {
-  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
-}
-
-/** Makes `parent` hold one child per item, reusing the child that has the same key, so that focus and scroll stay. */
-function keyed(parent, items, key, create, update) {
-  const old = new Map();
-  for (const child of parent.children) old.set(child.dataset.key, child);
-  let place = parent.firstElementChild;
-  for (const item of items) {
-    const name = String(key(item));
-    let child = old.get(name);
-    old.delete(name);
-    if (!child) {
-      child = create(item);
-      child.dataset.key = name;
-    }
-    if (child === place) place = place.nextElementSibling;
-    else parent.insertBefore(child, place);
-    update(child, item);
-  }
-  for (const child of old.values()) child.remove();
 }
 
 // ---- head and banners
@@ -220,13 +146,6 @@ function gauges(status) {
   none(byId("gauges"), status.gauges.length === 0, "Nothing has been measured.");
 }
 
-/** Says in words that a list is empty. */
-function none(parent, empty, text) {
-  const sign = parent.querySelector(".none");
-  if (sign) sign.remove();
-  if (empty) parent.append(el(parent.tagName === "OL" ? "li" : "p", { class: "none", "data-key": "none" }, text));
-}
-
 // ---- MQTT and events
 
 function mqtt(status) {
@@ -309,8 +228,6 @@ const SORT = {
   hello: (v) => (v.hello_age_ms == null ? 1e12 : v.hello_age_ms),
   since: (v) => (v.since_ms == null ? 1e15 : v.since_ms),
 };
-
-const byName = new Intl.Collator(undefined, { numeric: true });
 
 function sorted(vehicles) {
   const value = SORT[sort.key];
