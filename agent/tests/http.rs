@@ -20,9 +20,10 @@ use server::Server;
 /// No single thing may take longer, however slow the machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "/",
     "/style.css",
+    "/common.js",
     "/page.js",
     "/metrics",
     "/v1/status",
@@ -98,6 +99,7 @@ fn every_route_answers_in_its_own_type_and_is_guarded() {
     let types = [
         ("/", "text/html; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
+        ("/common.js", "text/javascript; charset=utf-8"),
         ("/page.js", "text/javascript; charset=utf-8"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
         ("/v1/status", "application/json"),
@@ -242,7 +244,7 @@ fn the_control_socket_takes_commands_and_shows_the_same() {
 fn the_page_is_small_and_names_nothing_outside() {
     let server = serve(Limits::default());
     let mut bytes = 0;
-    for path in ["/", "/style.css", "/page.js"] {
+    for path in ["/", "/style.css", "/common.js", "/page.js"] {
         let answer = get(server.tcp, path);
         let content = body(&answer);
         bytes += content.len();

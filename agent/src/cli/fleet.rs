@@ -98,7 +98,7 @@ const FORWARD: Opt = Opt {
 const LISTEN: Opt = Opt {
     long: "listen",
     short: None,
-    value: Some(("ADDRESS", Value::Address)),
+    value: Some(("ADDRESS", Value::Text)),
     doc: "Serve page and metrics here, or nowhere with `off`; default 127.0.0.1:9696",
 };
 

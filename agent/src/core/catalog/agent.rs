@@ -81,13 +81,15 @@ pub static MQTT_QUEUED_RECORDS: Metric = Metric::gauge(
     "outrider_mqtt_queued_records",
     "Records waiting for the MQTT broker or for its acknowledgement.",
     &[],
-);
+)
+.in_telemetry(0);
 /// Queue in bytes.
 pub static MQTT_QUEUED_BYTES: Metric = Metric::gauge(
     "outrider_mqtt_queued_bytes",
     "Bytes of records waiting for the MQTT broker or for its acknowledgement.",
     &[],
-);
+)
+.in_telemetry(0);
 /// Acknowledged records.
 pub static MQTT_ACKNOWLEDGED: Metric = Metric::counter(
     "outrider_mqtt_acknowledged_records_total",

@@ -26,6 +26,9 @@ pub const EVENTS_SHOWN_MAX: usize = 60;
 /// Vehicles in the table of costs, by name; a larger one is no table any more.
 pub const COSTS_SHOWN_MAX: usize = 64;
 
+/// Time that a batch covers when its vehicle has not said: the default of agents.
+const BATCH_MS_UNSAID: u64 = 60_000;
+
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Document<'f> {
@@ -220,7 +223,8 @@ fn vehicle_document<'f>(name: &'f str, vehicle: &'f Vehicle, now: &Moment) -> Ve
     };
     let wall = vehicle.latest.as_ref().and_then(|latest| latest.wall);
     // Two batches may be lost on a bad link before it is worth a word.
-    let overdue_ms = identity.batch_ms.saturating_add(identity.sample_ms).saturating_mul(3);
+    let batch_ms = Some(identity.batch_ms).filter(|ms| *ms > 0).unwrap_or(BATCH_MS_UNSAID);
+    let overdue_ms = batch_ms.saturating_add(identity.sample_ms).saturating_mul(3);
     VehicleDocument {
         name,
         own_name: Some(identity.name.as_str()).filter(|own| !own.is_empty() && *own != name),

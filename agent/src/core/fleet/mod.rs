@@ -167,6 +167,7 @@ impl Fleet {
     pub fn recovered(&mut self) {
         self.messages = 0;
         self.refused.clear();
+        self.last_refusal = None;
     }
 
     /// A publication was too large for the connection and has not been read.
@@ -276,10 +277,12 @@ impl Fleet {
             Some(&FRAME_VERSION) => {
                 let batch = frame::decode(message.payload)
                     .map_err(|error| Refused::new(Refusal::Payload, error))?;
-                let vehicle = self.heard(name, message.arrived)?;
-                let Some(numbering) = vehicle.numbering(batch.dictionary).cloned() else {
+                let known = self.vehicles.get(name);
+                let numbering = known.and_then(|known| known.numbering(batch.dictionary)).cloned();
+                let Some(numbering) = numbering.filter(|_| !batch.ticks_ms.is_empty()) else {
                     return Err(Refused::no_birth(batch.dictionary));
                 };
+                let vehicle = self.heard(name, message.arrived)?;
                 let used = vehicle.batch(&batch, &numbering, message.arrived);
                 let readable = || vehicle::readable(name, &batch, &numbering).to_json();
                 (used, forwarded.then(readable))
@@ -287,7 +290,7 @@ impl Fleet {
             _ => {
                 let telemetry: Telemetry = json(message.payload)?;
                 if !vehicle::within_limits(&telemetry) {
-                    let text = "telemetry document has more ticks, or columns of another length, than an agent writes";
+                    let text = "telemetry document has other numbers of ticks or values than an agent writes";
                     return Err(Refused::new(Refusal::Payload, text));
                 }
                 self.heard(name, message.arrived)?;
@@ -314,6 +317,9 @@ impl Fleet {
         let key = (name.to_owned(), stream.to_owned());
         if !self.streams.contains_key(&key) && self.streams.len() >= STREAMS_MAX {
             return Err(Refused::too_many_streams());
+        }
+        if records.entries.is_empty() {
+            return Ok(Taken::default());
         }
         // Records are taken from whomever they come; only to be shown a vehicle needs a place.
         let _ = self.heard(name, message.arrived);

@@ -175,15 +175,19 @@ impl Names {
             return Some(Arc::clone(known));
         }
         if self.bytes + name.bytes() > NAMES_BYTES_MAX {
-            self.sweep();
-        }
-        if self.bytes + name.bytes() > NAMES_BYTES_MAX {
             return None;
         }
         self.bytes += name.bytes();
         let name = Arc::new(name);
         self.names.insert(Arc::clone(&name));
         Some(name)
+    }
+
+    /// Forgets what nobody uses when little room is left. Once for each message: looking for it costs as much as the memory.
+    pub fn make_room(&mut self) {
+        if self.bytes > NAMES_BYTES_MAX / 4 * 3 {
+            self.sweep();
+        }
     }
 
     /// Forgets what nobody uses.
@@ -217,6 +221,7 @@ pub struct Numbering {
 impl Numbering {
     /// Takes over a dictionary.
     pub fn new(dictionary: &Dictionary, names: &mut Names) -> Numbering {
+        names.make_room();
         let entries = dictionary.entries();
         Numbering {
             names: entries.iter().map(|series| names.get(series)).collect(),
@@ -310,6 +315,7 @@ mod tests {
         }
         assert!(names.bytes() <= NAMES_BYTES_MAX && names.refused() > 0);
         held.clear();
+        names.make_room();
         assert!(names.get(&series("fresh", &[])).is_some(), "what nobody uses makes room");
     }
 

@@ -268,6 +268,7 @@ impl Vehicle {
         if used != Use::Latest {
             return used;
         }
+        names.make_room();
         let mut values: Vec<(Arc<Name>, f64)> = telemetry
             .series
             .iter()
@@ -365,7 +366,8 @@ pub(super) fn readable(vehicle: &str, batch: &Batch, numbering: &Numbering) -> T
 /// Whether a readable batch is within the limits of a compact one.
 pub(super) fn within_limits(telemetry: &Telemetry) -> bool {
     let ticks = telemetry.boot_ms.len();
-    ticks <= TICKS_MAX && telemetry.series.values().all(|column| column.len() <= ticks)
+    (1..=TICKS_MAX).contains(&ticks)
+        && telemetry.series.values().all(|column| column.len() <= ticks)
 }
 
 /// Whether `one` happened before `other`.

@@ -90,6 +90,9 @@ pub fn run(options: Options) -> Result<(), String> {
     result
 }
 
+/// A state that was opened, or why it could not be.
+type Opened = Result<Box<(Store, Recovered)>, String>;
+
 /// The state on disk.
 enum State {
     /// At hand.
@@ -99,7 +102,7 @@ enum State {
     /// Could not be written; to be opened at this moment.
     Down(Instant),
     /// Being opened.
-    Opening(JoinHandle<Result<(Store, Recovered), String>>),
+    Opening(JoinHandle<Opened>),
 }
 
 /// Messages on their way to the disk.
@@ -158,7 +161,7 @@ enum Event {
     Arrival(Option<Arrival>),
     Due,
     Committed(Box<Store>, Result<(), String>),
-    Opened(Result<(Store, Recovered), String>),
+    Opened(Opened),
     OpenAgain,
     Http(http::Request),
     Second,
@@ -166,9 +169,9 @@ enum Event {
     Stop(&'static str),
 }
 
-fn open(options: &Options) -> Result<(Store, Recovered), String> {
+fn open(options: &Options) -> Opened {
     let forward = options.forward.as_ref().map(|(_, prefix)| prefix);
-    Store::open(&options.places, &options.prefix, forward)
+    Store::open(&options.places, &options.prefix, forward).map(Box::new)
 }
 
 impl Shell {
@@ -191,7 +194,7 @@ impl Shell {
             ),
         };
         let listening = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
-        let (store, recovered) = open(&options)?;
+        let opened = open(&options)?;
         let storage = Storage {
             state: options.places.state.display().to_string(),
             streams: options.places.streams.as_ref().map(|folder| folder.display().to_string()),
@@ -218,7 +221,7 @@ impl Shell {
             interrupt,
             options,
         };
-        shell.opened(Ok((store, recovered)));
+        shell.opened(Ok(opened));
         let page = match listening {
             Some(address) => format!("fleet page on http://{address}/"),
             None => "no fleet page".to_owned(),
@@ -435,9 +438,9 @@ impl Shell {
         self.outgoing = Outgoing::default();
     }
 
-    fn opened(&mut self, opened: Result<(Store, Recovered), String>) {
+    fn opened(&mut self, opened: Opened) {
         let (store, Recovered { fleet, unforwarded, damage }) = match opened {
-            Ok(opened) => opened,
+            Ok(opened) => *opened,
             Err(error) => return self.storage_down(error),
         };
         if self.storage.error.take().is_some() {

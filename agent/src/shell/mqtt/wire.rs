@@ -557,6 +557,7 @@ mod tests {
             0x00, 0x13, 0x00, 0x09, 0x24, 0x00,
         ]);
         let terms = Terms {
+            resumed: false,
             receive_maximum: 7,
             packet_bytes_max: Some(300),
             keep_alive_s: Some(9),
@@ -567,6 +568,29 @@ mod tests {
             read_first(&mut answer, Protocol::V5, LIMIT),
             Ok(Some(Incoming::Accepted(terms)))
         );
+    }
+
+    #[test]
+    fn a_publication_that_is_too_large_is_known_by_its_beginning() {
+        for protocol in [Protocol::V5, Protocol::V311] {
+            let terms = answer_without_terms();
+            for (qos, packet) in [(Some(7), Some(7)), (None, None)] {
+                let mut whole = BytesMut::new();
+                let publication = ("a/b", Bytes::from(vec![0; 300]), false);
+                write_publication(&mut whole, protocol, &terms, qos, publication).unwrap();
+                let bytes = whole.len();
+                let oversized = NextPacket::Oversized { bytes, topic: "a/b".to_owned(), packet };
+                assert_eq!(next_packet(&whole, 300), oversized);
+                assert_eq!(next_packet(&whole, 400), NextPacket::Fits);
+                // Type, two bytes of length, topic with its length, packet number.
+                let named = 3 + 5 + if packet.is_some() { 2 } else { 0 };
+                assert_eq!(next_packet(&whole[..named], 300), oversized);
+                assert_eq!(next_packet(&whole[..named - 1], 300), NextPacket::Beginning);
+                assert_eq!(next_packet(&whole[..2], 300), NextPacket::Fits, "not to be told yet");
+            }
+        }
+        assert_eq!(next_packet(&[0xd0, 0xff, 0xff, 0x7f], 10), NextPacket::Fits, "no publication");
+        assert_eq!(next_packet(&[], 10), NextPacket::Fits);
     }
 
     #[test]
@@ -633,6 +657,7 @@ mod tests {
                     let _ = read_first(&mut from, protocol, LIMIT);
                     let mut from = bytes(&candidate);
                     while let Ok(Some(_)) = read(&mut from, protocol, LIMIT) {}
+                    let _ = next_packet(&candidate, 20);
                 }
             }
         }

@@ -88,3 +88,48 @@ function none(parent, empty, text) {
   if (sign) sign.remove();
   if (empty) parent.append(el(parent.tagName === "OL" ? "li" : "p", { class: "none", "data-key": "none" }, text));
 }
+
+// ---- where news come from
+
+/** Shows each document of the live stream, and reads `path` now and then while the stream is refused. */
+function follow(path, show, pollMs, retryMs) {
+  let stream = null;
+  let pollTimer = 0;
+
+  function stop() {
+    if (stream) stream.close();
+    stream = null;
+    clearTimeout(pollTimer);
+  }
+
+  async function poll() {
+    let next = retryMs;
+    try {
+      const answer = await fetch(path, { cache: "no-store" });
+      if (answer.ok) {
+        show(await answer.json());
+        next = pollMs;
+      }
+    } catch {
+      // The banner says how long there has been no contact.
+    }
+    pollTimer = setTimeout(listen, next);
+  }
+
+  function listen() {
+    stop();
+    stream = new EventSource("/v1/stream");
+    stream.addEventListener("status", (event) => show(JSON.parse(event.data)));
+    stream.addEventListener("error", () => {
+      // CLOSED means refused: all places are taken, or something else answered. Otherwise the browser tries again itself.
+      if (stream.readyState === EventSource.CLOSED) {
+        stop();
+        poll();
+      }
+    });
+  }
+
+  // A phone in a pocket needs no news over a thin link.
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+  listen();
+}

@@ -656,44 +656,6 @@ function show(status) {
   readout(status);
 }
 
-let stream = null;
-let pollTimer = 0;
-
-function listen() {
-  stop();
-  stream = new EventSource("/v1/stream");
-  stream.addEventListener("status", (event) => show(JSON.parse(event.data)));
-  stream.addEventListener("error", () => {
-    // CLOSED means refused: all places are taken, or something else answered. Otherwise the browser tries again itself.
-    if (stream.readyState === EventSource.CLOSED) {
-      stop();
-      poll();
-    }
-  });
-}
-
-function stop() {
-  if (stream) stream.close();
-  stream = null;
-  clearTimeout(pollTimer);
-}
-
-async function poll() {
-  let next = RETRY_MS;
-  try {
-    const answer = await fetch("/v1/status", { cache: "no-store" });
-    if (answer.ok) {
-      show(await answer.json());
-      next = POLL_MS;
-    }
-  } catch {
-    // The banner says how long there has been no contact.
-  }
-  pollTimer = setTimeout(listen, next);
-}
-
-// A phone in a pocket needs no news over a thin link.
-document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+follow("/v1/status", show, POLL_MS, RETRY_MS);
 new ResizeObserver(() => latest && draw(latest)).observe(byId("graph"));
 setInterval(banners, 1000);
-listen();

@@ -1,0 +1,199 @@
+//! Kills the receiving end over and over while records arrive, and damages what it keeps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::broker::Broker;
+use super::convoy::Voice;
+use super::program::{Post, lines, until};
+use super::publish;
+use super::publisher::{Vehicle, settings};
+
+/// Times that the program is killed.
+const KILLS: u32 = 60;
+
+/// Every how many rounds of the publisher a large record comes.
+const LARGE_EVERY: u64 = 8;
+
+/// What a record holds: JSON, text, a few bytes or a picture.
+fn payload(stream: &str, sequence: u64) -> Bytes {
+    match stream {
+        "gps" => Bytes::from(format!("{{\"n\":{sequence}}}")),
+        "can" => Bytes::from([&[0xff][..], &sequence.to_le_bytes()].concat()),
+        _ => Bytes::from(vec![(sequence % 251) as u8; 230_000]),
+    }
+}
+
+/// Publishes until told to stop; says how many records of each stream there are.
+async fn say_everything_twice(port: u16, stop: Arc<AtomicBool>) -> BTreeMap<&'static str, u64> {
+    let mut vehicle = Vehicle::with_queue(settings(port, "alpha"), 64 << 20);
+    let alpha = Voice::new("alpha");
+    let mut said: BTreeMap<&'static str, u64> =
+        [("gps", 0), ("can", 0), ("camera", 0)].into_iter().collect();
+    let mut old = Vec::new();
+    for round in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        for stream in ["gps", "can"] {
+            let first = said[stream];
+            let count = 1 + round % 5;
+            let payloads: Vec<Bytes> =
+                (first..first + count).map(|sequence| payload(stream, sequence)).collect();
+            said.insert(stream, first + count);
+            let records = alpha.records(stream, 7, first, &payloads);
+            for (topic, payload, retain) in [records.clone(), records.clone()] {
+                vehicle.enqueue(&topic, payload, retain);
+            }
+            old.push(records);
+        }
+        if round % LARGE_EVERY == 0 {
+            let sequence = said["camera"];
+            said.insert("camera", sequence + 1);
+            let parts = alpha.parts("camera", 7, sequence, &payload("camera", sequence), 100_000);
+            for (topic, payload, retain) in parts.iter().chain(&parts).cloned() {
+                vehicle.enqueue(&topic, payload, retain);
+            }
+        }
+        // Something from long ago, as after a restart of the vehicle.
+        let (topic, payload, retain) = old[(round as usize * 7) % old.len()].clone();
+        vehicle.enqueue(&topic, payload, retain);
+        vehicle.until_delivered().await;
+        tokio::time::sleep(Duration::from_millis(4)).await;
+    }
+    vehicle.stop().await;
+    said
+}
+
+/// Every record of the stream once, with its content.
+fn check(post: &Post, stream: &str, count: u64) {
+    let lines = lines(&post.streams(), "alpha", stream);
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for (line, file) in &lines {
+        let sequence = line["sequence"].as_u64().unwrap();
+        *times.entry(sequence).or_default() += 1;
+        let expected = payload(stream, sequence);
+        assert_eq!(line["bytes"].as_u64(), Some(expected.len() as u64), "{line}");
+        match stream {
+            "gps" => assert_eq!(line["json"]["n"].as_u64(), Some(sequence)),
+            "can" => assert!(line["base64"].is_string(), "{line}"),
+            _ => assert_eq!(&file[..], &expected[..], "{line}"),
+        }
+    }
+    let repeated: Vec<_> = times.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(repeated.is_empty(), "{stream} repeats {repeated:?}");
+    let lost: Vec<u64> = (0..count).filter(|sequence| !times.contains_key(sequence)).collect();
+    assert!(lost.is_empty(), "{stream} lost {lost:?}");
+    assert_eq!(lines.len() as u64, count);
+}
+
+#[test]
+fn killed_over_and_over_it_loses_and_repeats_nothing() {
+    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
+    let post = Post::new(broker.port, &["--rotate", "16KiB"]);
+    let mut receiving = post.start();
+    // From here on the broker keeps what comes.
+    receiving.wait_until_connected();
+    let stop = Arc::new(AtomicBool::new(false));
+    let publisher = std::thread::spawn({
+        let (port, stop) = (broker.port, Arc::clone(&stop));
+        move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(say_everything_twice(port, stop))
+        }
+    });
+    let mut random: u32 = 12_345;
+    for _ in 0..KILLS {
+        // Numerical Recipes' generator: the same pauses in each run.
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(u64::from(random >> 24)));
+        receiving.program.kill();
+        receiving = post.start();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let said = publisher.join().unwrap();
+    receiving.wait_for("everything", |document| {
+        let streams = document["streams"].as_array().unwrap();
+        said.iter().all(|(name, count)| {
+            streams.iter().any(|stream| stream["stream"] == *name && stream["records"] == *count)
+        })
+    });
+    assert!(receiving.program.terminate().success());
+    for (stream, count) in &said {
+        check(&post, stream, *count);
+    }
+    assert!(said["gps"] > 500, "{said:?}: the publisher hardly got to say anything");
+    let generation = until("a journal", || {
+        let entries = std::fs::read_dir(post.state()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter_map(|name| name.strip_prefix("journal-")?.parse::<u64>().ok()).max()
+    });
+    assert!(generation > 3, "{said:?}: no snapshot was taken under way ({generation})");
+}
+
+#[test]
+fn damage_stops_nothing_and_is_told() {
+    let broker = Broker::open();
+    let post = Post::new(broker.port, &[]);
+    let alpha = Voice::new("alpha");
+    let record = |n: u64| alpha.records("gps", 7, n, &[payload("gps", n)]);
+    let count = |post: &Post| lines(&post.streams(), "alpha", "gps").len();
+    let mut receiving = post.start();
+    receiving.wait_until_connected();
+    // The first alone, so that the last entry of the journal is the last message.
+    publish(broker.port, [record(0)]);
+    until("the first line", || (count(&post) == 1).then_some(()));
+    publish(broker.port, (1..10).map(record));
+    until("ten lines", || (count(&post) == 10).then_some(()));
+    // Acknowledged, too.
+    std::thread::sleep(Duration::from_millis(300));
+    let _ = receiving.document();
+    receiving.program.kill();
+
+    // A journal whose end is not whole: what a crash leaves.
+    let journal = post.state().join("journal-2");
+    let whole = std::fs::read(&journal).unwrap();
+    std::fs::write(&journal, [&whole[..], b"\x20\0\0\0half"].concat()).unwrap();
+    let mut receiving = post.start();
+    receiving.program.wait_for_log("are not whole");
+    assert_eq!(
+        (count(&post), receiving.document()["streams"][0]["records"].as_u64()),
+        (10, Some(10))
+    );
+    receiving.program.kill();
+
+    // A journal that lost acknowledged messages: the lines of those stay.
+    std::fs::write(&journal, &whole[..whole.len() - 3]).unwrap();
+    let mut receiving = post.start();
+    receiving.program.wait_for_log("lines that the journal does not");
+    assert_eq!(count(&post), 10);
+    publish(broker.port, (10..12).map(record));
+    until("two more lines", || (count(&post) >= 12).then_some(()));
+    assert_eq!(receiving.document()["streams"][0]["records"], 11);
+    receiving.program.kill();
+
+    // A snapshot with a flipped bit: it is put aside, new lines go to new files.
+    let snapshot = post.state().join("snapshot");
+    let mut damaged = std::fs::read(&snapshot).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 4;
+    std::fs::write(&snapshot, damaged).unwrap();
+    let before = std::fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap();
+    let mut receiving = post.start();
+    receiving.program.wait_for_log("cannot be used");
+    receiving.wait_until_connected();
+    publish(broker.port, [record(12)]);
+    until("the new line", || {
+        let lines = lines(&post.streams(), "alpha", "gps");
+        lines.iter().any(|(line, _)| line["sequence"] == 12).then_some(())
+    });
+    assert_eq!(std::fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap(), before);
+    let names = std::fs::read_dir(post.state()).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(names.any(|name| name.starts_with("snapshot.damaged-")));
+}
