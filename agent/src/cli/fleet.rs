@@ -35,7 +35,7 @@ pub(super) const COMMAND: Command = Command {
     examples: &[
         ("outrider fleet --connect 10.0.0.1:1883", "show all vehicles of a broker"),
         (
-            "outrider fleet --connect 10.0.0.1:1883 --state /data/fleet --streams-to /data/streams",
+            "outrider fleet --connect 10.0.0.1:1883 --streams-to /data/streams",
             "write their streams to files as well",
         ),
         (
