@@ -23,6 +23,16 @@ _outrider() {
         "decode:--topic") return ;;
         "decode:-n"|"decode:--count") return ;;
         "decode:-c"|"decode:--config") files=1 ;;
+        "fleet:--connect") return ;;
+        "fleet:--prefix") return ;;
+        "fleet:--state") files=1 ;;
+        "fleet:--streams-to") files=1 ;;
+        "fleet:--rotate") return ;;
+        "fleet:--forward") return ;;
+        "fleet:--listen") return ;;
+        "fleet:--client-id") return ;;
+        "fleet:--keep") return ;;
+        "fleet:-c"|"fleet:--config") files=1 ;;
         "spool ls:-c"|"spool ls:--config") files=1 ;;
         "spool check:-c"|"spool check:--config") files=1 ;;
         "spool dump:-s"|"spool dump:--stream") return ;;
@@ -32,7 +42,7 @@ _outrider() {
         "spool export:-s"|"spool export:--stream") return ;;
         "spool export:-c"|"spool export:--config") files=1 ;;
         *) case "$command" in
-            "") words="run status mesh put check decode spool config version man completion -h --help -V --version" ;;
+            "") words="run status mesh put check decode fleet spool config version man completion -h --help -V --version" ;;
             "spool") words="ls check dump repair export" ;;
             "config") words="default check doc" ;;
             "run") words="-c --config -h --help" ;;
@@ -41,6 +51,7 @@ _outrider() {
             "put") words="-l --lines -t --content-type --accepted --json -c --config -h --help" files=1 ;;
             "check") words="--json -c --config -h --help" ;;
             "decode") words="-b --birth --batches --connect --topic -n --count -c --config -h --help" files=1 ;;
+            "fleet") words="--connect --prefix --state --streams-to --rotate --forward --listen --client-id --keep -c --config -h --help" ;;
             "spool ls") words="--json -c --config -h --help" files=1 ;;
             "spool check") words="--json -c --config -h --help" files=1 ;;
             "spool dump") words="-s --stream --payload -c --config -h --help" files=1 ;;

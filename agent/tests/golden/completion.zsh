@@ -10,6 +10,7 @@ _outrider() {
             'put:Hand records to the agent, to be kept and delivered'
             'check:Find out what does not work, and what to do about it'
             'decode:Turn telemetry payloads into JSON lines'
+            'fleet:Receive what all vehicles send, for a command post or any vehicle'
             'spool:Commands about the spool'
             'config:Commands about the config'
             'version:Print the version'
@@ -110,6 +111,20 @@ _outrider() {
             '-h[Print help]' \
             '--help[Print help]' \
             '::FILE:_files' ;;
+        "fleet") _arguments \
+            '--connect[The MQTT broker; default that of section `\[mqtt\]` of the configuration]:HOST:PORT: ' \
+            '--prefix[Take what vehicles with this `mqtt.topic` publish; default that of the configuration]:TOPIC: ' \
+            '--state[Keep what is known here; default $STATE_DIRECTORY, or outrider-fleet in $XDG_STATE_HOME or ~/.local/state]:FOLDER:_files' \
+            '--streams-to[Write records of streams to files below this folder]:FOLDER:_files' \
+            '--rotate[Begin another file of lines at this size; default 64MiB. Closed files may be moved or removed at any time]:SIZE: ' \
+            '--forward[Publish everything as JSON below TOPIC, as <TOPIC>/<vehicle>/telemetry and so on]:TOPIC: ' \
+            '--listen[Serve page and metrics here, or nowhere with `off`; default 127.0.0.1\:9696]:ADDRESS: ' \
+            '--client-id[Client identifier, under which the broker keeps what comes while this is away; default outrider-fleet-<host>]:NAME: ' \
+            '--keep[Ask the broker to keep what comes while this is away for so long; default 7d. Only MQTT 5 has a way to say it]:DURATION: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
         "spool ls") _arguments \
             '--json[Print one JSON document instead of text]' \
             '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \

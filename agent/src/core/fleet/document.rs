@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::Fleet;
 use super::moment::Moment;
 use super::vehicle::{Happened, Vehicle, is_warning};
+use crate::core::catalog::{agent, mesh, spool};
 use crate::core::presence::{OfflineCause, Presence};
 use crate::core::record::dedup::Counts;
+use crate::core::sample::Metric;
 use crate::core::state::Event;
 use crate::core::telemetry::BootId;
 use crate::core::time::{ClockQuality, Now};
@@ -171,7 +173,7 @@ struct LastRefusal<'f> {
 }
 
 /// Metric of what it costs a vehicle to reach another.
-const COST: &str = "olsr_network_cost";
+const COST: &str = mesh::NETWORK_COST.name;
 
 /// The document at the moment `now`, taken from `clocks`.
 #[must_use]
@@ -239,18 +241,24 @@ fn vehicle_document<'f>(name: &'f str, vehicle: &'f Vehicle, now: &Moment) -> Ve
         clock: wall.map_or(ClockQuality::Unset, |(_, quality)| quality),
         series: vehicle.latest.as_ref().map_or(0, |latest| latest.values.len()),
         mesh_age_ms: mesh_age_ms.or_else(|| vehicle.last_mesh.and(sample_age_ms)),
-        neighbors: vehicle.value("olsr_neighbors"),
+        neighbors: vehicle.value(mesh::NEIGHBORS.name),
         reachable: others(true),
         unreachable: others(false),
         backlog: Backlog {
-            records: vehicle.value("outrider_mqtt_queued_records"),
-            bytes: vehicle.value("outrider_mqtt_queued_bytes"),
+            records: total(vehicle, [&agent::MQTT_QUEUED_RECORDS, &spool::HELD_RECORDS]),
+            bytes: total(vehicle, [&agent::MQTT_QUEUED_BYTES, &spool::HELD_BYTES]),
         },
         last_event: event(&vehicle.last_event),
         last_federation: event(&vehicle.last_federation),
         late_batches: vehicle.counts.late,
         repeats: vehicle.counts.repeats,
     }
+}
+
+/// Sum of all values of some metrics, `None` without any.
+fn total(vehicle: &Vehicle, metrics: [&Metric; 2]) -> Option<f64> {
+    let values = metrics.into_iter().flat_map(|metric| vehicle.values(metric.name));
+    values.map(|(_, value)| value).reduce(|sum, value| sum + value)
 }
 
 fn event_document<'f>(

@@ -11,7 +11,7 @@ use crate::core::exposition::escape;
 use crate::core::telemetry::dictionary::{HASH_START, SeriesKind};
 use crate::core::telemetry::{Dictionary, Series, Version};
 
-/// Memory for all names, counted with [`NAME_OVERHEAD_BYTES`]. A vehicle of the standard profile has 110 names of about 60
+/// Memory for all names, the overhead of each included. A vehicle of the standard profile has 110 names of about 60
 /// bytes, nearly all of which every other vehicle has as well.
 pub const NAMES_BYTES_MAX: usize = 32 << 20;
 

@@ -498,7 +498,7 @@ impl Shell {
                 let verdict = serde_json::json!({ "healthy": healthy, "reasons": reasons });
                 Answer::json(if healthy { 200 } else { 503 }, &verdict)
             }
-            Query::Read(Read::Mesh) | Query::Reload => {
+            Query::Read(Read::Mesh | Read::Streams) | Query::Reload => {
                 Answer::error(404, "a fleet has no such document")
             }
         }
