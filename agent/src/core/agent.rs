@@ -105,8 +105,8 @@ pub enum Input {
     Spool(Box<spool::Report>),
     /// The durable queue cannot be used, for a person.
     SpoolFailed(String),
-    /// The durable queue dropped records or found damage; one sentence for people.
-    SpoolLoss {
+    /// Records were dropped, or something in the way of gathering does not work.
+    GatherTrouble {
         /// Fixed word.
         kind: &'static str,
         /// The stream, if it concerns one.
@@ -299,7 +299,7 @@ impl Agent {
             }
             Input::Spool(report) => self.spool_reported(&report),
             Input::SpoolFailed(reason) => self.spool_failed(reason),
-            Input::SpoolLoss { kind, stream, text } => {
+            Input::GatherTrouble { kind, stream, text } => {
                 self.note(Severity::Warning, kind, &stream, text);
             }
             Input::Notice { severity, kind, text } => self.note(severity, kind, "", text),

@@ -17,6 +17,7 @@ use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
 use crate::core::telemetry::BootId;
 use crate::core::time::Mono;
+use crate::shell::gather::{Sources, Trouble};
 use crate::shell::http::{self, Answer, Query};
 use crate::shell::hw::{Hardware, Report, Started};
 use crate::shell::mesh::{Polled, Poller};
@@ -75,6 +76,7 @@ enum Event {
     Mqtt(mqtt::Event),
     Http(http::Request),
     Spool(News),
+    Trouble(Trouble),
     Reload,
     ListenAgain,
     Alive,
@@ -98,6 +100,7 @@ struct Shell<'a> {
     broker: Option<Broker>,
     server: http::Server,
     spool: Option<SpoolKeeper>,
+    sources: Option<Sources>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -164,6 +167,7 @@ impl<'a> Shell<'a> {
         if let Some(spool) = &spool {
             server.take_records(spool.intake().clone());
         }
+        let sources = spool.as_ref().map(|spool| Sources::start(agent.config(), spool.intake()));
         let broker = broker(&agent);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
@@ -174,6 +178,7 @@ impl<'a> Shell<'a> {
             broker,
             server,
             spool,
+            sources,
             listen_again,
             alive_at: notifier.alive_period().map(|_| Instant::now()),
             notifier,
@@ -221,6 +226,9 @@ impl<'a> Shell<'a> {
                 Event::Mqtt(event) => self.mqtt(event),
                 Event::Http(request) => self.answer(request),
                 Event::Spool(news) => self.spool_news(news),
+                Event::Trouble(Trouble { kind, stream, text }) => {
+                    self.feed(Input::GatherTrouble { kind, stream, text });
+                }
                 Event::Reload => {
                     let answer = self.reload();
                     tracing::debug!("reload after a signal: {answer:?}");
@@ -254,6 +262,7 @@ impl<'a> Shell<'a> {
             polled = receive(self.poller.as_mut().map(|poller| &mut poller.answers)) => Event::Mesh(polled),
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
+            trouble = receive(self.sources.as_mut().map(|sources| &mut sources.troubles)) => Event::Trouble(trouble),
             news = spool_news(self.spool.as_mut()) => Event::Spool(news),
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),
             () = at(self.listen_again) => Event::ListenAgain,
@@ -344,13 +353,13 @@ impl<'a> Shell<'a> {
                 count.bytes,
                 fate.word()
             );
-            self.feed(Input::SpoolLoss { kind: "records-dropped", stream, text });
+            self.feed(Input::GatherTrouble { kind: "records-dropped", stream, text });
         }
         if damaged_bytes > 0 {
             let text = format!(
                 "{damaged_bytes} bytes of the spool are not what was written; copies are in its quarantine"
             );
-            self.feed(Input::SpoolLoss { kind: "spool-damaged", stream: String::new(), text });
+            self.feed(Input::GatherTrouble { kind: "spool-damaged", stream: String::new(), text });
         }
         if health_changed && let Some(spool) = &self.spool {
             spool.ask_for_report();
@@ -458,6 +467,7 @@ impl<'a> Shell<'a> {
         if left > 0 {
             tracing::warn!("{left} records were not acknowledged by the broker and are lost");
         }
+        self.sources = None;
         if let Some(spool) = self.spool.take() {
             let left = spool.close().await;
             if left > 0 {

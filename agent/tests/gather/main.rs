@@ -5,6 +5,7 @@
 
 mod bounds;
 mod disk;
+mod folder;
 mod kept;
 mod killed;
 mod posting;

@@ -277,7 +277,7 @@ struct Shared {
 #[derive(Debug)]
 enum Door {
     Closed(String),
-    Open { handle: SpoolHandle<Files>, streams: BTreeMap<String, StreamTag> },
+    Open { handle: SpoolHandle<Files>, streams: BTreeMap<String, StreamTag>, spool_id: u64 },
 }
 
 impl Intake {
@@ -308,12 +308,21 @@ impl Intake {
         let streams = named
             .filter_map(|stream| Some((stream.name.as_ref()?.as_str().to_owned(), stream.tag)))
             .collect();
-        *self.door() = Door::Open { handle, streams };
+        *self.door() = Door::Open { handle, streams, spool_id: report.spool_id };
     }
 
     /// Takes no more.
     pub(in crate::shell) fn close(&self, reason: &str) {
         *self.door() = Door::Closed(reason.to_owned());
+    }
+
+    /// Identity of the spool, while it is open.
+    #[must_use]
+    pub fn spool_id(&self) -> Option<u64> {
+        match &*self.door() {
+            Door::Open { spool_id, .. } => Some(*spool_id),
+            Door::Closed(_) => None,
+        }
     }
 
     /// The disk began or stopped to take nothing.
@@ -341,7 +350,7 @@ impl Intake {
         check_stream_name(name).map_err(Refused::BadName)?;
         let handle = match &*self.door() {
             Door::Closed(reason) => return Err(Refused::NoSpool(reason.clone())),
-            Door::Open { handle, streams } => {
+            Door::Open { handle, streams, .. } => {
                 if let Some(&tag) = streams.get(name) {
                     return Ok(Target { tag, handle: handle.clone() });
                 }
