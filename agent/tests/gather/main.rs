@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod bounds;
+#[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
+#[path = "../mqtt/broker.rs"]
+mod broker;
 mod disk;
 mod folder;
 mod kept;
 mod killed;
+mod mqtt;
 mod posting;
 #[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
 #[path = "../trouble/program.rs"]

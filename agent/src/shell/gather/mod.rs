@@ -1,5 +1,5 @@
 //! How records get into the durable queue: over the control socket ([`super::http`]), from folders ([`folder`]) and from a
-//! broker on this vehicle. All of them hand their records to one [`Intake`] and give the source its receipt only
+//! broker on this vehicle ([`mqtt`]). All of them hand their records to one [`Intake`] and give the source its receipt only
 //! when the queue says that a record is safe.
 //!
 //! Nothing is queued here and nothing is retried for ever: a source that gets no room is told so, and keeps its record.
@@ -7,6 +7,7 @@
 mod digest;
 pub mod folder;
 mod intake;
+pub mod mqtt;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -56,6 +57,10 @@ impl Sources {
         let mut tasks = JoinSet::new();
         for folder in &config.gather.folder {
             tasks.spawn(folder::watch(folder.clone(), intake.clone(), teller.clone()));
+        }
+        for local in &config.gather.mqtt {
+            let client_id = mqtt::client_id(&config.vehicle.name, local);
+            tasks.spawn(mqtt::watch(local.clone(), client_id, intake.clone(), teller.clone()));
         }
         Sources { troubles, _tasks: tasks }
     }
