@@ -26,7 +26,8 @@ pub(super) const COMMAND: Command = Command {
          published below another prefix.",
         "A message is acknowledged when what it says is on the disk, and what comes again is dropped: a crash or a power cut at \
          any moment loses nothing and repeats nothing in the files. What is forwarded may come twice after a crash. The broker is asked to \
-         keep what comes while this program is away; what a broker loses it cannot know.",
+         keep what comes while this program is away; what a broker loses it cannot know. mosquitto keeps 1000 messages unless \
+         max_queued_messages says otherwise, and forgets them when it restarts unless persistence is on.",
         "User, password and TLS are those of section `[mqtt]` of the configuration that --config names. SIGTERM and SIGINT end \
          it. Logs to standard error; tells systemd when it is ready.",
     ],

@@ -1,17 +1,20 @@
 //! Kills the receiving end over and over while records arrive, and damages what it keeps.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use outrider::shell::mqtt::Notice;
+use serde_json::Value;
+use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::convoy::Voice;
-use super::program::{Post, lines, until};
+use super::program::{Post, Receiving, lines, until};
 use super::publish;
-use super::publisher::{Vehicle, settings};
+use super::publisher::{Vehicle, settings, subscribed};
 
 /// Times that the program is killed.
 const KILLS: u32 = 60;
@@ -29,7 +32,11 @@ fn payload(stream: &str, sequence: u64) -> Bytes {
 }
 
 /// Publishes until told to stop; says how many records of each stream there are.
-async fn say_everything_twice(port: u16, stop: Arc<AtomicBool>) -> BTreeMap<&'static str, u64> {
+async fn say_everything_twice(
+    port: u16,
+    large: bool,
+    stop: Arc<AtomicBool>,
+) -> BTreeMap<&'static str, u64> {
     let mut vehicle = Vehicle::with_queue(settings(port, "alpha"), 64 << 20);
     let alpha = Voice::new("alpha");
     let mut said: BTreeMap<&'static str, u64> =
@@ -51,7 +58,7 @@ async fn say_everything_twice(port: u16, stop: Arc<AtomicBool>) -> BTreeMap<&'st
             }
             old.push(records);
         }
-        if round % LARGE_EVERY == 0 {
+        if large && round % LARGE_EVERY == 0 {
             let sequence = said["camera"];
             said.insert("camera", sequence + 1);
             let parts = alpha.parts("camera", 7, sequence, &payload("camera", sequence), 100_000);
@@ -67,6 +74,55 @@ async fn say_everything_twice(port: u16, stop: Arc<AtomicBool>) -> BTreeMap<&'st
     }
     vehicle.stop().await;
     said
+}
+
+/// Sequences by stream.
+type Seen = BTreeMap<String, BTreeSet<u64>>;
+
+/// Somebody who reads what is forwarded, for as long as it is kept.
+struct Reader {
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Reader {
+    fn start(port: u16) -> Reader {
+        let (seen, stop) = (Arc::new(Mutex::new(Seen::new())), Arc::new(AtomicBool::new(false)));
+        let reader = Reader { seen: Arc::clone(&seen), stop: Arc::clone(&stop) };
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let settings = settings(port, "reader");
+                let mut subscription = subscribed(settings, "json/alpha/stream/+").await;
+                ready.send(()).unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    let wait = Duration::from_millis(200);
+                    let Ok(Some(notice)) = timeout(wait, subscription.next()).await else {
+                        continue;
+                    };
+                    let Notice::Message(message) = notice else { continue };
+                    let document: Value = serde_json::from_slice(&message.payload).unwrap();
+                    let stream = document["stream"].as_str().unwrap().to_owned();
+                    let sequence = document["sequence"].as_u64().unwrap();
+                    seen.lock().unwrap().entry(stream).or_default().insert(sequence);
+                }
+            });
+        });
+        is_ready.recv().unwrap();
+        reader
+    }
+
+    fn seen(&self, stream: &str) -> u64 {
+        self.seen.lock().unwrap().get(stream).map_or(0, |seen| seen.len() as u64)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Every record of the stream once, with its content.
@@ -91,10 +147,14 @@ fn check(post: &Post, stream: &str, count: u64) {
     assert_eq!(lines.len() as u64, count);
 }
 
-#[test]
-fn killed_over_and_over_it_loses_and_repeats_nothing() {
-    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
-    let post = Post::new(broker.port, &["--rotate", "16KiB"]);
+/// Kills a receiving end so many times while records arrive, then waits until it has everything: how many there are of each
+/// stream.
+fn hammer(
+    broker: &Broker,
+    post: &Post,
+    kills: u32,
+    large: bool,
+) -> (Receiving, BTreeMap<&'static str, u64>) {
     let mut receiving = post.start();
     // From here on the broker keeps what comes.
     receiving.wait_until_connected();
@@ -104,11 +164,11 @@ fn killed_over_and_over_it_loses_and_repeats_nothing() {
         move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(say_everything_twice(port, stop))
+            runtime.block_on(say_everything_twice(port, large, stop))
         }
     });
     let mut random: u32 = 12_345;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         // Numerical Recipes' generator: the same pauses in each run.
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         std::thread::sleep(Duration::from_millis(u64::from(random >> 24)));
@@ -119,10 +179,18 @@ fn killed_over_and_over_it_loses_and_repeats_nothing() {
     let said = publisher.join().unwrap();
     receiving.wait_for("everything", |document| {
         let streams = document["streams"].as_array().unwrap();
-        said.iter().all(|(name, count)| {
+        said.iter().filter(|(_, count)| **count > 0).all(|(name, count)| {
             streams.iter().any(|stream| stream["stream"] == *name && stream["records"] == *count)
         })
     });
+    (receiving, said)
+}
+
+#[test]
+fn killed_over_and_over_it_loses_and_repeats_nothing() {
+    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
+    let post = Post::new(broker.port, &["--rotate", "16KiB"]);
+    let (receiving, said) = hammer(&broker, &post, KILLS, true);
     assert!(receiving.program.terminate().success());
     for (stream, count) in &said {
         check(&post, stream, *count);
@@ -134,6 +202,22 @@ fn killed_over_and_over_it_loses_and_repeats_nothing() {
         names.filter_map(|name| name.strip_prefix("journal-")?.parse::<u64>().ok()).max()
     });
     assert!(generation > 3, "{said:?}: no snapshot was taken under way ({generation})");
+}
+
+#[test]
+fn killed_while_it_forwards_it_forwards_everything() {
+    let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
+    let post = Post::new(broker.port, &["--forward", "json"]);
+    let reader = Reader::start(broker.port);
+    let (receiving, said) = hammer(&broker, &post, 10, false);
+    for (stream, count) in &said {
+        // Some may come twice, but all of it comes.
+        until(&format!("all of {stream}"), || (reader.seen(stream) == *count).then_some(()));
+    }
+    assert!(receiving.program.terminate().success());
+    for (stream, count) in &said {
+        check(&post, stream, *count);
+    }
 }
 
 #[test]
