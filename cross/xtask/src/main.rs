@@ -25,8 +25,8 @@ Commands:
   dist       build static programs for vehicles, check them in every way there is, and put them
              into a folder ready to publish; [--target NAME]... (default all of
              cross/targets.toml) [--out FOLDER] (default dist) [--std auto|own|source]
-             [--sign KEYFILE --verify PUBKEY]; `--std own` gives programs over their
-             size, to compare
+             [--sign KEYFILE --verify PUBKEY]; `--std own` gives larger programs, to
+             compare
   costs      list what each crate costs in a program before stripping; --binary PATH [--json]
   guest      boot an emulated 32-bit ARM machine and run binaries for it on dates past 2038;
              --outrider PATH [--olsr-bridge PATH] --init PATH (of `guest`, from cross/guest)
