@@ -42,7 +42,7 @@ struct Findings {
 impl<S: Storage> Spool<S> {
     pub(crate) fn recover(&mut self, now: BootMs) -> Result<(), OpenError> {
         match self.storage.lock() {
-            Ok(Lock::Held) => {}
+            Ok(Lock::Held) => self.locked = true,
             Ok(Lock::Taken) => return Err(OpenError::Locked),
             Err(error) => self.degrade(&DiskError::new("lock", LOCK_NAME, error), 0),
         }
@@ -85,7 +85,7 @@ impl<S: Storage> Spool<S> {
         let most = by_spool.iter().max_by_key(|(_, number)| **number).map(|(&id, _)| id);
         let noted_here = noted.filter(|id| by_spool.is_empty() || by_spool.contains_key(id));
         self.id = noted_here.or(most).unwrap_or(self.id);
-        if noted != Some(self.id) {
+        if self.locked && noted != Some(self.id) {
             self.note_id();
         }
         let mut segments = Vec::new();
@@ -93,11 +93,11 @@ impl<S: Storage> Spool<S> {
             match frame::parse_name(&entry.name) {
                 Some((Place { spool, segment }, temporary)) if spool == self.id => {
                     self.next_segment = self.next_segment.max(segment + 1);
-                    if temporary {
+                    if !temporary {
+                        segments.push((segment, entry.bytes));
+                    } else if self.locked {
                         // If it stays, the next rewriting removes it.
                         let _ = self.storage.remove(&entry.name);
-                    } else {
-                        segments.push((segment, entry.bytes));
                     }
                 }
                 Some(_) => self.damage.foreign_files += 1,
@@ -138,7 +138,9 @@ impl<S: Storage> Spool<S> {
         let newest = self.segments.is_empty() && findings.newest.is_empty();
         if length == 0 {
             // Made just before the power went; nothing in it was ever durable.
-            let _ = self.storage.remove(&name);
+            if self.locked {
+                let _ = self.storage.remove(&name);
+            }
             return;
         }
         let Ok(file) = self.storage.open(&name, false) else {
@@ -246,7 +248,7 @@ impl<S: Storage> Spool<S> {
     fn set_aside_file(&mut self, name: &str, length: u64) {
         self.damage.torn_bytes += length;
         let target = format!("{QUARANTINE}/{name}");
-        let room = self.quarantine_room() >= on_disk(length);
+        let room = self.locked && self.quarantine_room() >= on_disk(length);
         // Making a file there makes the folder; the rename then takes its place.
         if room
             && self.storage.create(&target).is_ok()
@@ -379,7 +381,7 @@ impl<S: Storage> Spool<S> {
 
     /// Cuts a torn end off the tail and makes it ready to be appended to; otherwise the next commit begins a segment.
     fn resume_tail(&mut self, resume: Option<(u64, Vec<IndexEntry>)>) {
-        let Some((number, index)) = resume else { return };
+        let Some((number, index)) = resume.filter(|_| self.locked) else { return };
         let Some(segment) = self.segments.get_mut(&number) else { return };
         let bytes = segment.bytes;
         let name = frame::segment_name(Place { spool: self.id, segment: number });

@@ -245,7 +245,7 @@ impl<S: Storage> Spool<S> {
     fn set_aside(&mut self, number: u64, file: &S::File, hole: Hole) {
         let size = hole.bytes().min(QUARANTINE_FILE_BYTES_MAX);
         let stem = format!("{number:010}-{:016x}-{}", self.id, hole.start);
-        if on_disk(size) > self.quarantine_room() {
+        if !self.locked || on_disk(size) > self.quarantine_room() {
             self.damage.quarantine_refused += 1;
             return;
         }

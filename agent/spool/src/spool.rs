@@ -48,6 +48,8 @@ pub struct Spool<S: Storage> {
     pub(crate) options: Options,
     pub(crate) session: Session,
     pub(crate) id: u64,
+    /// The folder is ours. Without that nothing is changed in it.
+    pub(crate) locked: bool,
     pub(crate) segment_bytes: u64,
     pub(crate) clock: SpoolClock,
     pub(crate) meter: Meter,
@@ -86,6 +88,7 @@ impl<S: Storage> Spool<S> {
             options,
             session,
             id: session.spool_id,
+            locked: false,
             segment_bytes: segment_bytes(options.budget_bytes),
             clock: SpoolClock::default(),
             meter: Meter::resume(options.write_bytes_per_day, None, 0),

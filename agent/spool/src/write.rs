@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::body::{Checkpoint, Commit, Gauge, Index, IndexEntry, RECORD_HEAD_BYTES, RecordHead};
 use crate::error::DiskError;
+use crate::files::LOCK_NAME;
 use crate::frame::{
     self, FRAME_HEADER_BYTES, Kind, Place, RECORD_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES,
 };
@@ -13,7 +14,7 @@ use crate::options::{BootMs, StreamTag};
 use crate::report::Event;
 use crate::spool::Spool;
 use crate::state::{Segment, count_record};
-use crate::storage::Storage;
+use crate::storage::{Lock, Storage};
 
 /// Files that one commit may break before the disk counts as broken.
 const ATTEMPTS_MAX: u8 = 2;
@@ -241,6 +242,7 @@ impl<S: Storage> Spool<S> {
         if !plan.seal && plan.records.is_empty() && !(affordable && (dirty || force)) {
             return Ok(false);
         }
+        self.ensure_lock()?;
         let mut tail = match self.tail.take() {
             Some(tail) => tail,
             None => self.new_tail()?,
@@ -279,6 +281,21 @@ impl<S: Storage> Spool<S> {
             self.tail = Some(tail);
         }
         Ok(true)
+    }
+
+    /// A medium that was read-only when the spool was opened may have become writable since.
+    fn ensure_lock(&mut self) -> Result<(), DiskError> {
+        if self.locked {
+            return Ok(());
+        }
+        let fail = |error| DiskError::new("lock", LOCK_NAME, error);
+        match self.storage.lock().map_err(fail)? {
+            Lock::Held => {
+                self.locked = true;
+                Ok(())
+            }
+            Lock::Taken => Err(fail(io::ErrorKind::ResourceBusy.into())),
+        }
     }
 
     fn gauge(&self) -> Gauge {

@@ -272,3 +272,30 @@ proptest! {
         }
     }
 }
+
+/// The lock cannot be had, and not because somebody has it: what is there is read, nothing is changed, and writing begins
+/// when the lock can be taken.
+#[test]
+fn without_the_lock_nothing_is_changed() {
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1, BootMs(0));
+    let stream = spool.define("log", StreamPolicy::default()).unwrap();
+    let _ = spool.append(stream, vec![1; 100], BootMs(0)).unwrap();
+    spool.commit(BootMs(0));
+    drop(spool);
+    disk.restart(Left::Nothing);
+    disk.set_contents("0000000001-0000000000000009.tmp", vec![1; 10]);
+    let changes = disk.usage().changes;
+    disk.fail(Fault { operation: Operation::Lock, after: 0, times: 3, kind: ErrorKind::Other });
+    let mut spool = open(&disk, 2, BootMs(0));
+    assert_eq!(spool.report(BootMs(0)).streams[0].held.records, 1);
+    let _ = spool.append(stream, vec![2; 100], BootMs(0)).unwrap();
+    spool.commit(BootMs(0));
+    assert_eq!(disk.usage().changes - changes, 1, "only a sync of what is there");
+    assert!(spool.report(BootMs(0)).degraded.is_some());
+    spool.commit(BootMs(100_000));
+    assert_eq!(spool.report(BootMs(100_000)).degraded, None);
+    drop(spool);
+    disk.restart(Left::Nothing);
+    assert_eq!(count(&disk), 2);
+}
