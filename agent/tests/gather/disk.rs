@@ -94,3 +94,63 @@ fn a_spool_that_is_removed_under_the_agent_gives_no_receipts_until_it_is_back() 
     // What waited in memory became durable, too; what was on the lost disk is gone with it.
     assert_eq!(kept::payloads(&kept, "a"), [&b"meanwhile"[..], b"after"]);
 }
+
+/// Mounts a file system of 2 MiB in the test's own folder, in a mount namespace of its own, and becomes the program. `-rm` is
+/// for users who are not root.
+const SMALL_DISK: &str = "
+    if [ -z \"$INSIDE\" ]; then
+        export INSIDE=yes
+        for flag in -m -rm; do
+            unshare $flag true 2>/dev/null &&
+                exec unshare $flag --propagation private sh -c \"$SCRIPT\" sh \"$@\"
+        done
+        echo 'neither root nor users may have a mount namespace here' >&2
+        exit 1
+    fi
+    mkdir \"$DISK\" && mount -t tmpfs -o size=2m tmpfs \"$DISK\" && exec \"$@\"";
+
+/// Starts the program with its spool on a small disk; `$DISK` of the script.
+fn on_small_disk(script: &str) -> Agent {
+    let start = Start::behind(script);
+    let disk = start.folder.path().join("disk");
+    let environment =
+        vec![("SCRIPT", script.to_owned()), ("DISK", disk.to_str().unwrap().to_owned())];
+    Start { environment, ..start }.run(&SPOOL.replace("{folder}/spool", "{folder}/disk/spool"))
+}
+
+#[test]
+fn a_disk_that_is_smaller_than_the_spool_may_be_is_used_as_far_as_it_goes() {
+    let mut agent = on_small_disk(SMALL_DISK);
+    agent.until("the spool is open", |status| status.spool.open);
+    let socket = agent.path("control.sock");
+    let record = vec![3; 100_000];
+    let codes: Vec<u16> =
+        (0..40).map(|_| post(&socket, "/v1/streams/a", "", &record).code).collect();
+    // The rule of the stream is to drop the oldest, so what is new is taken, or the disk is told to be the reason.
+    assert!(codes.iter().all(|code| [200, 507].contains(code)), "{codes:?}");
+    assert!(codes.iter().filter(|code| **code == 200).count() >= 10, "{codes:?}");
+    let status = agent.until("losses are counted", |status| {
+        let stream = status.spool.streams.iter().find(|stream| stream.name == "a");
+        stream.is_some_and(|stream| {
+            let lost: u64 = stream.dropped.values().map(|loss| loss.records).sum();
+            stream.held_records + lost >= 40
+        })
+    });
+    assert!(status.spool.disk_bytes <= 2 << 20, "{}", status.spool.disk_bytes);
+    agent.stop();
+}
+
+#[test]
+fn a_disk_that_is_read_only_does_not_keep_the_agent_from_running() {
+    let script = SMALL_DISK.replace("&& exec", "&& mount -o remount,ro \"$DISK\" && exec");
+    let mut agent = on_small_disk(&script);
+    let socket = agent.path("control.sock");
+    agent.until("the spool is open or says why not", |status| {
+        status.spool.open || status.spool.error.is_some()
+    });
+    let refused = post(&socket, "/v1/streams/a", "", b"x");
+    assert!([503, 507].contains(&refused.code), "{refused:?}");
+    let status = agent.until("it says so", |status| status.spool.error.is_some());
+    assert!(!status.health.healthy);
+    agent.stop();
+}
