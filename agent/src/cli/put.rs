@@ -77,9 +77,9 @@ const ACCEPTED: Opt = Opt {
 /// Bytes of one record at most; the agent takes no larger ones.
 const RECORD_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes and lines that go in one request.
-const BATCH_BYTES_MAX: usize = 256 << 10;
-const BATCH_LINES_MAX: usize = 1_000;
+/// Bytes and lines that go in one request: each waits for one sync, so few of them carry many lines.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+const BATCH_LINES_MAX: usize = 10_000;
 
 /// How long a line waits for others.
 const BATCH_WITHIN: Duration = Duration::from_secs(1);
