@@ -7,7 +7,7 @@ use crate::body::Definition;
 use crate::clock::SpoolClock;
 use crate::error::{AppendError, OpenError, OptionsError};
 use crate::frame::Place;
-use crate::limits::{STREAMS_MAX, on_disk, record_bytes_max, segment_bytes};
+use crate::limits::{STREAMS_MAX, WINDOW_RECORDS_MAX, on_disk, record_bytes_max, segment_bytes};
 use crate::marks::{Count, Marks};
 use crate::meter::Meter;
 use crate::options::{
@@ -178,7 +178,7 @@ impl<S: Storage> Spool<S> {
         }
         let sequence = state.marks.next;
         state.marks.next += 1;
-        let pending = Pending { sequence, spool_ms, payload, awaited };
+        let pending = Pending { sequence, spool_ms, payload, awaited, attempted: false };
         self.pending_weight += pending.weight();
         state.pending_log_bytes += pending.log_bytes();
         state.pending.push_back(pending);
@@ -240,6 +240,10 @@ impl<S: Storage> Spool<S> {
                 if let Some(gone) = stream.pending.remove(at) {
                     self.pending_weight -= gone.weight();
                     stream.pending_log_bytes -= gone.log_bytes();
+                    // The copy must not come back after a power cut.
+                    if gone.attempted && stream.marks.gone.len() < WINDOW_RECORDS_MAX {
+                        stream.marks.gone.insert(sequence, size);
+                    }
                     if gone.awaited && fate != Fate::Acknowledged {
                         let epoch = self.session.epoch;
                         self.shed.push(RecordId { stream: tag, sequence, epoch });

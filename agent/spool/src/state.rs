@@ -16,6 +16,8 @@ pub(crate) struct Pending {
     pub(crate) payload: Vec<u8>,
     /// Somebody wants to know whether it became durable.
     pub(crate) awaited: bool,
+    /// A write of it failed, so a copy may be on the medium that nobody counts on.
+    pub(crate) attempted: bool,
 }
 
 impl Pending {

@@ -491,6 +491,9 @@ impl<S: Storage> Spool<S> {
     fn give_up_batch(&mut self, may_go_on: bool) {
         let Some(mut tail) = self.tail.take() else { return };
         let number = tail.number;
+        for stream in self.streams.values_mut() {
+            stream.pending.iter_mut().for_each(|pending| pending.attempted = true);
+        }
         if tail.fresh {
             let name = frame::segment_name(self.place(number));
             // If it can neither be emptied nor removed, recovery takes its records for the copies that they are.
