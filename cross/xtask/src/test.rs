@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::dist;
 use crate::packages;
-use crate::steps::{each_line, run};
+use crate::steps::{cargo, each_line, run};
 
 /// Numbers from the test runner's closing lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,13 +108,6 @@ impl Tally {
             }
         }
     }
-}
-
-/// A cargo command; the very cargo that runs this program, when it says which.
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments);
-    command
 }
 
 #[cfg(test)]

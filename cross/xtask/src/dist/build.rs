@@ -12,7 +12,7 @@ use std::process::Command;
 use super::bom::PROGRAMS;
 use super::targets::{Machine, Target};
 use super::toolchain::{Std, Toolchain};
-use crate::steps::{quiet, run};
+use crate::steps::{cargo, quiet, run};
 
 /// Digits of a commit that stand in a version.
 const SHORT: usize = 12;
@@ -163,7 +163,7 @@ impl<'a> Build<'a> {
 
     /// `cargo <words>` for this target.
     pub fn cargo(&self, words: &[&str]) -> Result<Command, String> {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = cargo(words);
         for (variable, _) in std::env::vars_os() {
             if decides_bytes(&variable.to_string_lossy()) {
                 command.env_remove(variable);
@@ -171,7 +171,6 @@ impl<'a> Build<'a> {
         }
         let variable = self.target.variable();
         command
-            .args(words)
             .args(["--locked", "--target", &self.target.triple])
             .arg("--target-dir")
             .arg(&self.folders.output)

@@ -17,19 +17,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::targets::Target;
 use crate::bench::{Bench, Child, Follow, PATIENCE};
-use crate::packages::{self, Program};
 use crate::steps::{executables, quiet};
-
-/// Real programs that this machine needs for it.
-const PROGRAMS: &[Program] = &[
-    (&["mosquitto"], "mosquitto"),
-    (&["mosquitto_sub"], "mosquitto-clients"),
-    (&["openssl"], "openssl"),
-    (&["promtool"], "prometheus"),
-];
-
-/// Debian's package of the emulators that run single programs.
-const EMULATORS: &str = "qemu-user-static";
 
 /// Polls of the mesh that the agent has to make while it is watched, at one a second.
 const POLLS: u32 = 30;
@@ -129,13 +117,10 @@ impl Host {
 
 /// Runs the programs of `subject` in a folder below `work`. Fails with the first check that does not hold.
 pub fn programs(subject: &Subject<'_>, host: &Host, work: &Path) -> Result<Vec<Check>, String> {
-    ensure_emulator(subject.target.runner())?;
-    packages::ensure(PROGRAMS, &[])?;
     let work = work.join("emulated").join(&subject.target.name);
     let trial = Trial { subject, runner: subject.target.runner(), host, polls: POLLS };
     let mut checks = trial.run(&work.join("0"))?;
     for (number, runner) in subject.target.further_runners().enumerate() {
-        ensure_emulator(runner)?;
         let further = Trial { runner, polls: POLLS_FURTHER, ..trial };
         let held = further
             .run(&work.join((number + 1).to_string()))
@@ -146,18 +131,6 @@ pub fn programs(subject: &Subject<'_>, host: &Host, work: &Path) -> Result<Vec<C
         ));
     }
     Ok(checks)
-}
-
-/// Brings the emulator of a runner, if it has one.
-fn ensure_emulator(runner: &[String]) -> Result<(), String> {
-    let Some(emulator) = runner.first() else { return Ok(()) };
-    if packages::find(emulator).is_some() {
-        return Ok(());
-    }
-    packages::ensure(&[], &[EMULATORS])?;
-    packages::find(emulator)
-        .map(drop)
-        .ok_or(format!("{emulator} is not on the search path: `apt-get install {EMULATORS}`"))
 }
 
 /// How programs run here, for people.

@@ -23,10 +23,9 @@ mod fixtures;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
-use crate::steps::run as step;
+use crate::steps::{cargo, run as step};
 use build::{Build, Folders, Source};
 use publish::Signing;
 use release::{Checked, Program, Release};
@@ -111,8 +110,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let mut toolchain = toolchain::prepare(&pins, &work)?;
     bom::prepare(&root)?;
     println!("Outrider {version} for {} targets", targets.len());
-    let mut fetch = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    step("sources of all crates", fetch.args(["fetch", "--quiet", "--locked"]))?;
+    step("sources of all crates", &mut cargo(&["fetch", "--quiet", "--locked"]))?;
 
     let host = emulated::Host::build()?;
     let wish = options.std.unwrap_or(pins.std);

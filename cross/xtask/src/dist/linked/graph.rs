@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::steps::quiet;
+use crate::steps::{self, quiet};
 
 /// Name and version of a crate.
 pub(super) type Key = (String, String);
@@ -56,9 +55,8 @@ impl Graph {
         target: &str,
     ) -> Result<Graph, String> {
         let cargo = |command: &str| {
-            let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-            let mut cargo = Command::new(program);
-            cargo.args([command, "--quiet", "--locked", "--manifest-path"]).arg(manifest);
+            let mut cargo = steps::cargo(&[command, "--quiet", "--locked", "--manifest-path"]);
+            cargo.arg(manifest);
             // Std's manifests use features of cargo that are not stable; nothing is compiled here.
             cargo.env("RUSTC_BOOTSTRAP", "1");
             cargo
