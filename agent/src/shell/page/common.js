@@ -89,6 +89,40 @@ function none(parent, empty, text) {
   if (empty) parent.append(el(parent.tagName === "OL" ? "li" : "p", { class: "none", "data-key": "none" }, text));
 }
 
+/** Shows pairs of a term and a text in a definition list. */
+function facts(list, pairs) {
+  keyed(list, pairs.flatMap(([term, text]) => [["dt", term, term], ["dd", term + " ", text]]),
+    (row) => row[1], (row) => el(row[0], {}), (child, row) => say(child, row[2]));
+}
+
+// ---- the table of vehicles, in the order that the reader chose
+
+const sort = { key: "name", down: false };
+
+/** Vehicles by the chosen column; `values` has what each column is ordered by. */
+function sorted(vehicles, values) {
+  const value = values[sort.key];
+  const order = (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    return typeof x === "string" ? byName.compare(x, y) : x - y;
+  };
+  const sign = sort.down ? -1 : 1;
+  return [...vehicles].sort((a, b) => sign * order(a, b) || byName.compare(a.name, b.name));
+}
+
+/** Lets the reader choose a column at its header, and again to turn the order round. */
+function sortable(redraw) {
+  for (const header of document.querySelectorAll("#vehicles th")) {
+    header.addEventListener("click", () => {
+      const key = header.dataset.key;
+      Object.assign(sort, { key, down: sort.key === key && !sort.down });
+      for (const other of header.parentElement.children) other.removeAttribute("aria-sort");
+      header.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
+      redraw();
+    });
+  }
+}
+
 // ---- where news come from
 
 /** Shows each document of the live stream, and reads `path` now and then while the stream is refused. */

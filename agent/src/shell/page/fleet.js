@@ -11,7 +11,6 @@ const RETRY_MS = 3000;
 
 let latest = null; // the latest document
 let received = 0; // performance.now() of its arrival
-let sort = { key: "name", down: false };
 
 // ---- head and banners
 
@@ -74,16 +73,6 @@ const SORT = {
   event: (v) => eventAge(v.last_event),
 };
 
-function sorted(vehicles) {
-  const value = SORT[sort.key];
-  const order = (a, b) => {
-    const [x, y] = [value(a), value(b)];
-    return typeof x === "string" ? byName.compare(x, y) : x - y;
-  };
-  const sign = sort.down ? -1 : 1;
-  return [...vehicles].sort((a, b) => sign * order(a, b) || byName.compare(a.name, b.name));
-}
-
 function contact(vehicle) {
   if (vehicle.presence == null) return "unknown";
   const cause = CAUSES[vehicle.cause];
@@ -108,7 +97,7 @@ function vehicles(fleet) {
   const overdue = fleet.vehicles.filter((vehicle) => vehicle.overdue).length;
   say(byId("vehicles-summary"), overdue ? overdue + " without fresh values" : "");
   const told = () => el("td", { class: "wide told" }, el("span", {}), " ", el("small", {}));
-  keyed(byId("vehicles").tBodies[0], sorted(fleet.vehicles), (vehicle) => vehicle.name,
+  keyed(byId("vehicles").tBodies[0], sorted(fleet.vehicles, SORT), (vehicle) => vehicle.name,
     () => el("tr", {},
       el("td", {}, el("b", {}), " ", el("small", {}), el("small", { class: "via" })),
       el("td", {}, el("span", { class: "sign" }), " ", el("small", {})),
@@ -142,14 +131,7 @@ function vehicles(fleet) {
   none(byId("vehicles").parentElement, fleet.vehicles.length === 0, "No vehicle has been heard yet.");
 }
 
-for (const header of document.querySelectorAll("#vehicles th")) {
-  header.firstElementChild.addEventListener("click", () => {
-    sort = { key: header.dataset.key, down: sort.key === header.dataset.key && !sort.down };
-    for (const other of header.parentElement.children) other.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
-    if (latest) vehicles(latest);
-  });
-}
+sortable(() => { if (latest) vehicles(latest); });
 
 // ---- costs
 
@@ -201,7 +183,7 @@ function receiving(fleet) {
   state.className = broker.connected ? "sign good" : "sign bad";
   const refused = Object.entries(fleet.refused).filter(([, count]) => count > 0);
   const last = fleet.last_refusal;
-  const facts = [
+  facts(byId("receiving"), [
     ["Broker", broker.address],
     ["Messages", String(fleet.messages)],
     ["Made durable", plural(storage.commits, "time", "times") + ", journal " + bytes(storage.journal_bytes)],
@@ -212,9 +194,7 @@ function receiving(fleet) {
     fleet.forgotten_vehicles ? ["Forgotten", plural(fleet.forgotten_vehicles, "vehicle", "vehicles")] : null,
     ["Turned away", refused.length ? refused.map(([cause, count]) => count + " " + cause).join(", ") : "none"],
     last ? ["Last", last.topic + " " + duration(last.age_ms) + " ago: " + last.text] : null,
-  ].filter(Boolean);
-  const rows = facts.flatMap(([term, text]) => [["dt", term, term], ["dd", term + " ", text]]);
-  keyed(byId("receiving"), rows, (row) => row[1], (row) => el(row[0], {}), (child, row) => say(child, row[2]));
+  ].filter(Boolean));
 }
 
 function streams(fleet) {

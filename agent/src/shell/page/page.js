@@ -13,7 +13,6 @@ const RETRY_MS = 3000;
 let latest = null; // the latest document
 let received = 0; // performance.now() of its arrival
 let chosen = null; // name of the node the reader looks at
-let sort = { key: "name", down: false };
 
 // ---- words and numbers
 
@@ -155,7 +154,7 @@ function mqtt(status) {
     : (m.connected ? "connected" : "not connected") + " for " + duration(m.state_age_ms));
   state.className = !m.configured ? "" : m.connected ? "sign good" : "sign bad";
   const dropped = Object.entries(m.dropped);
-  const facts = !m.configured ? [] : [
+  const rows = !m.configured ? [] : [
     ["Broker", m.broker + (m.protocol ? ", MQTT " + m.protocol : "")],
     m.error && !m.connected ? ["Why", m.error] : null,
     ["Waiting", plural(m.queued, "record", "records") + ", " + bytes(m.queued_bytes)],
@@ -164,8 +163,7 @@ function mqtt(status) {
     ["Dropped", dropped.length ? dropped.map(([cause, count]) => count + " " + cause).join(", ") : "none"],
   ].filter(Boolean);
   const list = byId("mqtt");
-  const rows = facts.flatMap(([term, text]) => [["dt", term, term], ["dd", term + " ", text]]);
-  keyed(list, rows, (row) => row[1], (row) => el(row[0], {}), (child, row) => say(child, row[2]));
+  facts(list, rows);
   none(list, !m.configured, "No broker is configured on this vehicle.");
 }
 
@@ -194,8 +192,7 @@ function spool(status) {
   }
   if (s.bad_bytes) rows.push(["Damaged", bytes(s.bad_bytes)]);
   const list = byId("spool");
-  keyed(list, rows.flatMap(([term, text]) => [["dt", term, term], ["dd", term + " ", text]]),
-    (row) => row[1], (row) => el(row[0], {}), (child, row) => say(child, row[2]));
+  facts(list, rows);
   none(list, rows.length === 0, s.configured ? "Nothing has been gathered." : "No spool is configured on this vehicle.");
 }
 
@@ -229,16 +226,6 @@ const SORT = {
   since: (v) => (v.since_ms == null ? 1e15 : v.since_ms),
 };
 
-function sorted(vehicles) {
-  const value = SORT[sort.key];
-  const order = (a, b) => {
-    const [x, y] = [value(a), value(b)];
-    return typeof x === "string" ? byName.compare(x, y) : x - y;
-  };
-  const sign = sort.down ? -1 : 1;
-  return [...vehicles].sort((a, b) => sign * order(a, b) || byName.compare(a.name, b.name));
-}
-
 function via(vehicle) {
   if (vehicle.reach === "own") return "this vehicle";
   if (vehicle.neighbor && vehicle.hops === 1) return "direct";
@@ -259,7 +246,7 @@ function table(status) {
     away ? away + " unreachable" : "", unknown ? unknown + " unknown" : "",
   ].filter(Boolean).join(", "));
   const body = byId("vehicles").tBodies[0];
-  keyed(body, sorted(vehicles), (vehicle) => vehicle.name, (vehicle) => {
+  keyed(body, sorted(vehicles, SORT), (vehicle) => vehicle.name, (vehicle) => {
     const row = el("tr", {},
       el("td", {}, el("button", { type: "button" }), " ", el("small", { class: "via" })),
       el("td", { class: "number" }, el("span", { class: "cost" }, el("span", {}), el("i", {}))),
@@ -287,15 +274,7 @@ function table(status) {
   });
 }
 
-for (const header of document.querySelectorAll("#vehicles th")) {
-  header.addEventListener("click", () => {
-    const key = header.dataset.key;
-    sort = { key, down: sort.key === key && !sort.down };
-    for (const other of document.querySelectorAll("#vehicles th")) other.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", sort.down ? "descending" : "ascending");
-    if (latest) table(latest);
-  });
-}
+sortable(() => { if (latest) table(latest); });
 
 // ---- graph: where the nodes go
 
