@@ -14,6 +14,16 @@ use crate::core::time::{ClockQuality, Now};
 /// Version of all documents in this module.
 pub const DOCUMENT_VERSION: u8 = 1;
 
+/// Content type of a [`Birth`] that travels as a record of the stream `telemetry`: before the first batch that needs its
+/// dictionary and now and then again, so that the stream can be read in order by whoever has only the stream.
+pub const BIRTH_TYPE: &str = "application/vnd.outrider.birth+json";
+
+/// Content type of a compact batch (`core::telemetry::frame`) as a record.
+pub const FRAME_TYPE: &str = "application/vnd.outrider.telemetry";
+
+/// Content type of a [`Telemetry`] or [`EventDocument`] as a record.
+pub const JSON_TYPE: &str = "application/json";
+
 /// Form of the telemetry that follows a birth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
