@@ -11,6 +11,9 @@ use crate::storage::{Entry, Lock, Storage};
 const FILE_MODE: u32 = 0o600;
 /// Mode of the folders.
 const FOLDER_MODE: u32 = 0o700;
+/// Files whose names begin so belong to the program that uses the spool; they are neither counted nor touched.
+pub(crate) const USER_PREFIX: &str = "user-";
+
 /// Name of the file that is locked.
 pub(crate) const LOCK_NAME: &str = "lock";
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use crate::body::{Checkpoint, Gauge, IndexEntry};
 use crate::clock::SpoolClock;
 use crate::error::{DiskError, OpenError};
-use crate::files::LOCK_NAME;
+use crate::files::{LOCK_NAME, USER_PREFIX};
 use crate::frame::{self, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::{STREAMS_MAX, on_disk};
 use crate::marks::Marks;
@@ -101,7 +101,7 @@ impl<S: Storage> Spool<S> {
                     }
                 }
                 Some(_) => self.damage.foreign_files += 1,
-                None if entry.name == LOCK_NAME => {}
+                None if entry.name == LOCK_NAME || entry.name.starts_with(USER_PREFIX) => {}
                 None => self.damage.foreign_files += 1,
             }
         }

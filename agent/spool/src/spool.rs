@@ -279,6 +279,15 @@ impl<S: Storage> Spool<S> {
         }
     }
 
+    /// Records of a stream that are held and have not been handed out.
+    #[must_use]
+    pub fn undelivered(&self, stream: StreamTag) -> u64 {
+        self.streams.get(&stream).map_or(0, |stream| {
+            let held = stream.on_disk.records + stream.pending.len() as u64;
+            held.saturating_sub(stream.out.len() as u64)
+        })
+    }
+
     /// Drops what has expired as a whole. What expired in between is never handed out.
     pub fn expire(&mut self, now: BootMs) {
         let spool_ms = self.tick(now);

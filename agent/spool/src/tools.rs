@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 
 use crate::body::{Definition, RECORD_HEAD_BYTES, RecordHead};
 use crate::error::{DiskError, OpenError};
-use crate::files::LOCK_NAME;
+use crate::files::{LOCK_NAME, USER_PREFIX};
 use crate::frame::{self, Kind, Place, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::limits::SCAN_BUFFER_BYTES;
 use crate::marks::{Counts, Marks};
@@ -35,6 +35,8 @@ pub enum FileKind {
     Temporary,
     /// The lock.
     Lock,
+    /// A note of the program that uses the spool.
+    User,
     /// A copy of damaged bytes.
     Quarantine,
     /// Nothing of a spool.
@@ -130,6 +132,7 @@ impl Inspection {
                 FileKind::Segment
                 | FileKind::Temporary
                 | FileKind::Lock
+                | FileKind::User
                 | FileKind::Quarantine => {}
             }
         }
@@ -227,6 +230,7 @@ impl<S: Storage> Log<S> {
             Some((_, true)) => FileKind::Temporary,
             Some((place, false)) => return self.take_segment(place, &entry),
             None if entry.name == LOCK_NAME => FileKind::Lock,
+            None if entry.name.starts_with(USER_PREFIX) => FileKind::User,
             None => FileKind::Unknown,
         };
         self.files.push(plain(entry, kind));

@@ -1,7 +1,9 @@
 //! The agent itself: what to read next, what to publish, what to note. One input at a time, each with its moment; what is
 //! to be done about it comes back as effects. Knows no daemon, file or connection, only what the shell says of them.
 
+mod orders;
 mod repeats;
+mod uplink;
 mod words;
 
 use std::collections::BTreeMap;
@@ -12,21 +14,23 @@ use bytes::Bytes;
 use olsr_bridge::failure::{Failure, FailureClass};
 use olsr_bridge::view::MeshView;
 
-use crate::config::{Config, DaemonChoice, TelemetryFormat};
-use crate::core::catalog;
-use crate::core::delivery::{Class, DropCause, Limits, RecordId};
+use crate::config::{Config, DaemonChoice};
+use crate::core::courier::{Fetched, RecordName};
+use crate::core::delivery::{DropCause, Limits, RecordId};
 use crate::core::links::{Change, Reach, Setup};
 use crate::core::outbox::{Outbox, Record};
 use crate::core::presence::Topics;
 use crate::core::sample::Sample;
 use crate::core::schedule::Schedule;
 use crate::core::state::{Event, Identity, Severity, State};
-use crate::core::telemetry::batch::{Batch, Batcher, BootId};
+use crate::core::telemetry::batch::{Batcher, BootId};
 use crate::core::telemetry::dictionary::Version;
-use crate::core::telemetry::document::{Birth, EventDocument, Format, Sending, Telemetry};
-use crate::core::telemetry::frame;
+use crate::core::telemetry::document::EventDocument;
 use crate::core::time::{ClockQuality, Mono, Now};
+pub use orders::{Order, carry_out};
 use repeats::{News, Repeats};
+use spool::StreamTag;
+use uplink::Uplink;
 use words::{daemon_text, describe, reload_text};
 
 /// Longest pause between polls of a daemon that does not answer: a daemon that came back is noticed within this time
@@ -71,6 +75,8 @@ pub enum Input {
         protocol: &'static str,
         /// Records it takes without acknowledgement.
         in_flight_max: u16,
+        /// Bytes of a packet that it takes, if it said so.
+        packet_bytes_max: Option<u32>,
     },
     /// The broker has this record.
     Acknowledged(RecordId),
@@ -105,6 +111,19 @@ pub enum Input {
     Spool(Box<spool::Report>),
     /// The durable queue cannot be used, for a person.
     SpoolFailed(String),
+    /// Everything of these streams that was accepted until now is durable.
+    Durable(Vec<StreamTag>),
+    /// What came of [`Order::Keep`].
+    Kept {
+        /// As ordered.
+        stream: StreamTag,
+        /// As ordered.
+        stored: Bytes,
+        /// Its name; `None` when the queue does not take it.
+        name: Option<RecordName>,
+    },
+    /// What came of [`Order::Fetch`].
+    Fetched(Fetched),
     /// Records were dropped, or something in the way of gathering does not work.
     GatherTrouble {
         /// Fixed word.
@@ -136,6 +155,8 @@ pub enum Effect {
     Collect(&'static str),
     /// Hand this record to the connection.
     Submit(RecordId, Record),
+    /// Have the durable queue do this.
+    Order(Order),
     /// Write this event to the log.
     Log(Event),
 }
@@ -165,6 +186,7 @@ pub struct Agent {
     born: Option<Version>,
     clock_offset_ms: Option<i64>,
     repeats: Repeats,
+    uplink: Uplink,
     effects: Vec<Effect>,
 }
 
@@ -202,6 +224,7 @@ impl Agent {
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string());
         let limits = Limits { bytes: config.mqtt.queue_bytes, in_flight: config.mqtt.in_flight };
+        let uplink = Uplink::new(&config, BootId::from_text(boot_id), topics.clone(), now.mono);
         let mut agent = Agent {
             state,
             outbox: Outbox::new(limits),
@@ -226,6 +249,7 @@ impl Agent {
             born: None,
             clock_offset_ms: None,
             repeats: Repeats::default(),
+            uplink,
             effects: Vec::new(),
             config,
         };
@@ -250,10 +274,16 @@ impl Agent {
         &self.config
     }
 
-    /// Records that wait for the broker or for its acknowledgement.
+    /// Records in memory that wait for the broker or for its acknowledgement: they end with the process.
     #[must_use]
     pub fn records(&self) -> usize {
         self.outbox.window().records()
+    }
+
+    /// Whether more can leave, or its acknowledgement can come, on the connection that stands.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.records() > 0 || self.uplink.is_busy()
     }
 
     /// When [`Input::Tick`] is due at the latest.
@@ -262,7 +292,10 @@ impl Agent {
         let poll = (self.mesh_wanted() && !self.polling).then(|| self.poll.due());
         let collect = (!self.running.is_empty()).then(|| self.collect.due());
         let sample = self.state.mqtt.configured.then(|| self.sample.due());
-        [poll, collect, sample].into_iter().flatten().fold(self.heartbeat.due(), Mono::min)
+        [poll, collect, sample, self.uplink.due()]
+            .into_iter()
+            .flatten()
+            .fold(self.heartbeat.due(), Mono::min)
     }
 
     /// Takes in what happened at `now` and returns what is to be done, in order.
@@ -274,15 +307,11 @@ impl Agent {
             Input::Tick => {}
             Input::Mesh { took, result } => self.polled(took, result),
             Input::Hardware { collector, took, result } => self.collected(collector, took, result),
-            Input::Connected { protocol, in_flight_max } => self.connected(protocol, in_flight_max),
-            Input::Acknowledged(id) => {
-                self.outbox.acknowledged(id);
+            Input::Connected { protocol, in_flight_max, packet_bytes_max } => {
+                self.connected(protocol, in_flight_max, packet_bytes_max);
             }
-            Input::Refused { id, cause, reason } => {
-                if self.outbox.refused(id, cause) {
-                    self.note(Severity::Warning, "record-refused", "", reason);
-                }
-            }
+            Input::Acknowledged(id) => self.acknowledged(id),
+            Input::Refused { id, cause, reason } => self.refused(id, cause, reason),
             Input::Disconnected { reason } => self.disconnected(reason),
             Input::Reloaded { config, effective, need_restart } => {
                 self.reloaded(*config, &effective, &need_restart);
@@ -299,6 +328,9 @@ impl Agent {
             }
             Input::Spool(report) => self.spool_reported(&report),
             Input::SpoolFailed(reason) => self.spool_failed(reason),
+            Input::Durable(streams) => self.durable(&streams),
+            Input::Kept { stream, stored, name } => self.kept(stream, stored, name),
+            Input::Fetched(fetched) => self.fetched(fetched),
             Input::GatherTrouble { kind, stream, text } => {
                 self.note(Severity::Warning, kind, &stream, text);
             }
@@ -362,6 +394,7 @@ impl Agent {
         if self.heartbeat.take(now) {
             let changes = self.state.vehicles.silent(now);
             self.tell_changes(changes);
+            self.look_at_link();
             self.check_deadlines();
             for news in self.repeats.due(now) {
                 self.tell(news);
@@ -379,15 +412,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Hands over what the connection takes now.
-    fn send(&mut self) {
-        while let Some((id, record)) = self.outbox.next_to_send() {
-            self.effects.push(Effect::Submit(id, record));
-        }
-        self.outbox.report(&mut self.state.mqtt);
-        self.state.mqtt.oldest_ms = self.outbox.window().oldest().map(Mono::millis);
     }
 
     fn polled(&mut self, took: Duration, result: Result<Arc<MeshView>, Failure>) {
@@ -425,6 +449,7 @@ impl Agent {
                 self.tell_changes(changes);
             }
         }
+        self.look_at_link();
     }
 
     /// Pause after a failed poll: doubling, so that a daemon in trouble is left alone. A busy one is asked as usual.
@@ -524,139 +549,6 @@ impl Agent {
         }
     }
 
-    fn connected(&mut self, protocol: &'static str, in_flight_max: u16) {
-        let mqtt = &mut self.state.mqtt;
-        mqtt.connected = true;
-        mqtt.connects += 1;
-        mqtt.protocol = protocol.to_owned();
-        mqtt.since_ms = self.state.now.mono.millis();
-        mqtt.error = None;
-        let text = format!("connected to the broker {}, MQTT {protocol}", mqtt.broker);
-        self.outbox.connected(in_flight_max);
-        // The broker may have lost what it kept.
-        self.announce();
-        self.note(Severity::Info, "broker-connected", "", text);
-    }
-
-    fn disconnected(&mut self, reason: String) {
-        let mqtt = &mut self.state.mqtt;
-        let first = mqtt.connected || mqtt.error.is_none();
-        if mqtt.connected {
-            mqtt.connected = false;
-            mqtt.since_ms = self.state.now.mono.millis();
-        }
-        let known = mqtt.error.as_deref() == Some(reason.as_str());
-        mqtt.error = Some(reason.clone());
-        self.outbox.connection_lost();
-        if first || !known {
-            self.note(Severity::Warning, "broker-away", "", reason);
-        }
-    }
-
-    fn spool_reported(&mut self, report: &spool::Report) {
-        let spool = &mut self.state.spool;
-        let (was_open, was_degraded) = (spool.open, spool.degraded);
-        spool.observe(report, self.state.now.mono);
-        let held = spool.streams.values().map(|stream| stream.held_records).sum::<u64>();
-        let reason = spool.error.clone().unwrap_or_default();
-        let degraded = spool.degraded;
-        if !was_open {
-            let text = format!("the spool is open and holds {held} records");
-            self.note(Severity::Info, "spool-open", "", text);
-        }
-        if degraded && !was_degraded {
-            let text = format!(
-                "the spool's disk takes nothing, so records wait in memory and a power cut would take \
-                 them: {reason}"
-            );
-            self.note(Severity::Warning, "spool-degraded", "", text);
-        } else if was_degraded && !degraded {
-            let text = "the spool's disk takes records again".to_owned();
-            self.note(Severity::Info, "spool-recovered", "", text);
-        }
-    }
-
-    fn spool_failed(&mut self, reason: String) {
-        let known = self.state.spool.error.as_deref() == Some(reason.as_str());
-        self.state.spool.failed(reason.clone());
-        if !known {
-            let text = format!("nothing can be gathered, the spool is closed: {reason}");
-            self.note(Severity::Warning, "spool-closed", "", text);
-        }
-    }
-
-    fn sample_telemetry(&mut self) {
-        let state = &self.state;
-        let batch = self.batcher.tick(state.now, |sink| {
-            // The dictionary is bounded, so this vehicle's own series come before those of a mesh of any size.
-            catalog::agent::visit(state, sink);
-            let mut labels: Vec<&str> = Vec::new();
-            for (_, sample) in state.hardware.iter() {
-                labels.clear();
-                labels.extend(sample.labels.iter().map(AsRef::as_ref));
-                sink(sample.metric, &labels, sample.value);
-            }
-            catalog::mesh::visit(state, sink);
-        });
-        self.state.mqtt.lost_values = self.batcher.losses().total();
-        if let Some(batch) = batch {
-            self.queue_batch(&batch);
-        }
-    }
-
-    fn queue_batch(&mut self, batch: &Batch) {
-        if self.born != Some(self.batcher.dictionary().version()) {
-            self.announce();
-        }
-        let payload = match self.config.mqtt.format {
-            TelemetryFormat::Compact => frame::encode(batch),
-            TelemetryFormat::Json => {
-                let vehicle = &self.state.identity.vehicle;
-                match Telemetry::new(vehicle, batch, self.batcher.dictionary()) {
-                    Ok(document) => document.to_json(),
-                    Err(wrong) => {
-                        let text = format!("batch {} could not be written: {wrong}", batch.number);
-                        self.note(Severity::Warning, "telemetry-lost", "", text);
-                        return;
-                    }
-                }
-            }
-        };
-        self.queue(Class::Telemetry, Arc::clone(&self.topics.telemetry), payload);
-    }
-
-    /// Queues the birth document.
-    fn announce(&mut self) {
-        let sending = Sending {
-            format: match self.config.mqtt.format {
-                TelemetryFormat::Compact => Format::Compact,
-                TelemetryFormat::Json => Format::Json,
-            },
-            sample_ms: u64::try_from(self.config.mqtt.sample.as_millis()).unwrap_or(u64::MAX),
-            batch_ms: u64::try_from(self.config.mqtt.batch.as_millis()).unwrap_or(u64::MAX),
-        };
-        let dictionary = self.batcher.dictionary();
-        let before = self.born.replace(dictionary.version());
-        let serves_older_batches = before.is_none_or(|version| dictionary.contains(version));
-        let birth = Birth::new(&self.state.identity, sending, dictionary, self.state.now).to_json();
-        let topic = Arc::clone(&self.topics.birth);
-        let record = Record { topic, payload: Bytes::from(birth), retain: true };
-        let now = self.state.now.mono;
-        // A dictionary that was begun anew cannot read the batches that still wait: their birth goes out before it. What
-        // finds no room is counted by the outbox.
-        let _ = if serves_older_batches {
-            self.outbox.enqueue(now, Class::Birth, record)
-        } else {
-            self.outbox.enqueue_beside(now, Class::Birth, record)
-        };
-    }
-
-    fn queue(&mut self, class: Class, topic: Arc<str>, payload: Vec<u8>) {
-        let record = Record { topic, payload: Bytes::from(payload), retain: false };
-        // What finds no room is counted by the outbox.
-        let _ = self.outbox.enqueue(self.state.now.mono, class, record);
-    }
-
     fn reloaded(&mut self, new: Config, effective: &[String], need_restart: &[String]) {
         self.state.reloads.ok += 1;
         let Config { mesh, links, log, .. } = new;
@@ -675,7 +567,7 @@ impl Agent {
             return;
         }
         if let Some(batch) = self.batcher.close(self.state.now) {
-            self.queue_batch(&batch);
+            self.say_batch(&batch);
         }
         self.note(Severity::Info, "stopping", "", "the agent was told to stop".to_owned());
     }
@@ -694,7 +586,7 @@ impl Agent {
         let event = self.state.events.push(self.state.now, severity, kind, &subject, text);
         if self.state.mqtt.configured {
             let document = EventDocument::new(&self.state.identity, event.clone()).to_json();
-            self.queue(Class::Event, Arc::clone(&self.topics.event), document);
+            self.say_event(document);
         }
         self.effects.push(Effect::Log(event));
     }

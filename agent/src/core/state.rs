@@ -8,6 +8,7 @@ use olsr_bridge::failure::FailureClass;
 use olsr_bridge::view::MeshView;
 use serde::{Deserialize, Serialize};
 
+use crate::core::courier::DeliveryState;
 use crate::core::sample::Store;
 use crate::core::spool::SpoolState;
 use crate::core::time::{Mono, Now};
@@ -217,6 +218,8 @@ pub struct State {
     pub mqtt: MqttState,
     /// The durable queue.
     pub spool: SpoolState,
+    /// How what it holds leaves.
+    pub delivery: DeliveryState,
     /// The HTTP server.
     pub http: HttpState,
     /// Reloads of the configuration.

@@ -10,6 +10,7 @@ pub mod hw;
 pub mod log;
 pub mod mesh;
 pub mod mqtt;
+pub mod orders;
 pub mod run;
 pub mod sdnotify;
 pub mod spool;

@@ -22,6 +22,7 @@ use crate::shell::http::{self, Answer, Query};
 use crate::shell::hw::{Hardware, Report, Started};
 use crate::shell::mesh::{Polled, Poller};
 use crate::shell::mqtt::{self, Publisher as _};
+use crate::shell::orders::Orders;
 use crate::shell::sdnotify::{Environment, Notifier};
 use crate::shell::spool::{News, SpoolKeeper};
 use crate::shell::{clock, log};
@@ -76,6 +77,8 @@ enum Event {
     Mqtt(mqtt::Event),
     Http(http::Request),
     Spool(News),
+    Answer(Input),
+    Retry,
     Trouble(Trouble),
     Reload,
     ListenAgain,
@@ -99,7 +102,7 @@ struct Shell<'a> {
     hardware: Option<(Hardware, mpsc::Receiver<Report>)>,
     broker: Option<Broker>,
     server: http::Server,
-    spool: Option<SpoolKeeper>,
+    spool: Option<(SpoolKeeper, Orders)>,
     sources: Option<Sources>,
     listen_again: Option<Instant>,
     notifier: Notifier,
@@ -134,7 +137,7 @@ impl<'a> Shell<'a> {
         let hardware = config.hardware.enabled.then(|| Hardware::new(&config.hardware));
         let collectors = hardware.as_ref().map_or(&[][..], |(hardware, _)| hardware.collectors());
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let agent = Agent::new(config, boot_id.trim(), collectors, now);
+        let mut agent = Agent::new(config, boot_id.trim(), collectors, now);
 
         let mut trouble = Vec::new();
         let control = match &agent.config().control.path {
@@ -160,14 +163,12 @@ impl<'a> Shell<'a> {
         // As bound, since port 0 becomes any free one.
         let listening = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
         let server = http::serve(tcp, control, http::Limits::default());
-        let spool = {
-            let config = agent.config();
-            SpoolKeeper::open(&config.spool, config.streams(), BootId::from_text(boot_id.trim()))
-        };
-        if let Some(spool) = &spool {
+        let spool = spool(&mut agent, BootId::from_text(boot_id.trim()));
+        if let Some((spool, _)) = &spool {
             server.take_records(spool.intake().clone());
         }
-        let sources = spool.as_ref().map(|spool| Sources::start(agent.config(), spool.intake()));
+        let sources =
+            spool.as_ref().map(|(spool, _)| Sources::start(agent.config(), spool.intake()));
         let broker = broker(&agent);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
@@ -226,6 +227,8 @@ impl<'a> Shell<'a> {
                 Event::Mqtt(event) => self.mqtt(event),
                 Event::Http(request) => self.answer(request),
                 Event::Spool(news) => self.spool_news(news),
+                Event::Answer(input) => self.feed(input),
+                Event::Retry => self.carry_out(),
                 Event::Trouble(Trouble { kind, stream, text }) => {
                     self.feed(Input::GatherTrouble { kind, stream, text });
                 }
@@ -263,7 +266,7 @@ impl<'a> Shell<'a> {
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
             trouble = receive(self.sources.as_mut().map(|sources| &mut sources.troubles)) => Event::Trouble(trouble),
-            news = spool_news(self.spool.as_mut()) => Event::Spool(news),
+            event = spool_event(self.spool.as_mut()) => event,
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),
             () = at(self.listen_again) => Event::ListenAgain,
             () = tokio::time::sleep_until(self.status_at) => Event::StatusLine,
@@ -288,9 +291,22 @@ impl<'a> Shell<'a> {
                             let _ = link.submit(id, record);
                         }
                     }
+                    Effect::Order(order) => {
+                        if let Some((_, orders)) = &mut self.spool {
+                            orders.take(order);
+                        }
+                    }
                     Effect::Log(event) => log::event(&event),
                 }
             }
+        }
+        self.carry_out();
+    }
+
+    /// Passes on what was ordered of the spool.
+    fn carry_out(&mut self) {
+        if let Some((spool, orders)) = &mut self.spool {
+            orders.work(spool.handle().as_ref());
         }
     }
 
@@ -318,11 +334,11 @@ impl<'a> Shell<'a> {
 
     fn mqtt(&mut self, event: mqtt::Event) {
         let input = match event {
-            mqtt::Event::Connected { link, protocol, in_flight_max, .. } => {
+            mqtt::Event::Connected { link, protocol, in_flight_max, packet_bytes_max } => {
                 if let Some(broker) = &mut self.broker {
                     broker.link = Some(link);
                 }
-                Input::Connected { protocol: protocol.name(), in_flight_max }
+                Input::Connected { protocol: protocol.name(), in_flight_max, packet_bytes_max }
             }
             mqtt::Event::Acknowledged(id) => Input::Acknowledged(id),
             mqtt::Event::Refused { id, cause, reason } => Input::Refused { id, cause, reason },
@@ -338,7 +354,7 @@ impl<'a> Shell<'a> {
     }
 
     fn spool_news(&mut self, news: News) {
-        let News { opened, durable: _, dropped, damaged_bytes, health_changed, report } = news;
+        let News { opened, durable, dropped, damaged_bytes, health_changed, report } = news;
         if let Some(report) = report {
             self.feed(Input::Spool(report));
         }
@@ -361,7 +377,13 @@ impl<'a> Shell<'a> {
             );
             self.feed(Input::GatherTrouble { kind: "spool-damaged", stream: String::new(), text });
         }
-        if health_changed && let Some(spool) = &self.spool {
+        let strange = durable.keys().any(|stream| !self.agent.knows_stream(*stream));
+        if !durable.is_empty() {
+            self.feed(Input::Durable(durable.into_keys().collect()));
+        }
+        if (health_changed || strange)
+            && let Some((spool, _)) = &self.spool
+        {
             spool.ask_for_report();
         }
     }
@@ -454,12 +476,14 @@ impl<'a> Shell<'a> {
         self.tell("stopping", self.notifier.stopping());
         self.feed(Input::Stop);
         let until = Instant::now() + FAREWELL_MAX;
-        while self.agent.records() > 0
+        while self.agent.is_sending()
             && self.broker.as_ref().is_some_and(|broker| broker.link.is_some())
         {
-            let events = self.broker.as_mut().map(|broker| &mut broker.events);
-            match tokio::time::timeout_at(until, receive(events)).await {
-                Ok(event) => self.mqtt(event),
+            match tokio::time::timeout_at(until, self.last_words()).await {
+                Ok(Event::Mqtt(event)) => self.mqtt(event),
+                Ok(Event::Spool(news)) => self.spool_news(news),
+                Ok(Event::Answer(input)) => self.feed(input),
+                Ok(_) => self.carry_out(),
                 Err(_) => break,
             }
         }
@@ -468,7 +492,7 @@ impl<'a> Shell<'a> {
             tracing::warn!("{left} records were not acknowledged by the broker and are lost");
         }
         self.sources = None;
-        if let Some(spool) = self.spool.take() {
+        if let Some((spool, _)) = self.spool.take() {
             let left = spool.close().await;
             if left > 0 {
                 tracing::warn!("{left} gathered records could not be written and are lost");
@@ -479,6 +503,25 @@ impl<'a> Shell<'a> {
             client.stop(events).await;
         }
     }
+
+    /// What still matters after the loop has ended.
+    async fn last_words(&mut self) -> Event {
+        tokio::select! {
+            event = receive(self.broker.as_mut().map(|broker| &mut broker.events)) => Event::Mqtt(event),
+            event = spool_event(self.spool.as_mut()) => event,
+        }
+    }
+}
+
+/// The spool and the way to order something of it, if one is configured.
+fn spool(agent: &mut Agent, boot: BootId) -> Option<(SpoolKeeper, Orders)> {
+    let config = agent.config();
+    let keeper = SpoolKeeper::open(&config.spool, config.streams(), boot)?;
+    let orders = Orders::new(config.spool.folder.as_deref()?);
+    if let Some(day) = orders.saved_day() {
+        agent.resume_day(day);
+    }
+    Some((keeper, orders))
 }
 
 /// The connection to the broker, if one is configured.
@@ -518,11 +561,15 @@ async fn receive<T>(source: Option<&mut mpsc::Receiver<T>>) -> T {
     }
 }
 
-/// What happens to the spool; waits for ever when there is none.
-async fn spool_news(spool: Option<&mut SpoolKeeper>) -> News {
-    match spool {
-        Some(spool) => spool.next().await,
-        None => std::future::pending().await,
+/// What happens to the spool or comes of an order; waits for ever when there is none.
+async fn spool_event(spool: Option<&mut (SpoolKeeper, Orders)>) -> Event {
+    let Some((keeper, orders)) = spool else { return std::future::pending().await };
+    let retry = orders.due();
+    tokio::select! {
+        biased;
+        Some(answer) = orders.answers.recv() => Event::Answer(answer),
+        () = at(retry) => Event::Retry,
+        news = keeper.next() => Event::Spool(news),
     }
 }
 

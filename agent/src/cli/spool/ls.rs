@@ -103,6 +103,7 @@ const fn kind(kind: FileKind) -> &'static str {
         FileKind::Newer(_) => "newer-version",
         FileKind::Temporary => "temporary",
         FileKind::Lock => "lock",
+        FileKind::User => "note",
         FileKind::Quarantine => "quarantine",
         FileKind::Unknown => "unknown",
     }

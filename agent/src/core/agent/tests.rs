@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Machine, default_config};
 use crate::core::catalog::hardware;
 use crate::core::telemetry::dictionary::Dictionary;
+use crate::core::telemetry::{Birth, Telemetry, frame};
 
 const BOOT: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
@@ -76,7 +77,7 @@ fn submitted(effects: Vec<Effect>) -> Vec<(RecordId, Record)> {
         .into_iter()
         .filter_map(|effect| match effect {
             Effect::Submit(id, record) => Some((id, record)),
-            Effect::Poll | Effect::Collect(_) | Effect::Log(_) => None,
+            Effect::Poll | Effect::Collect(_) | Effect::Order(_) | Effect::Log(_) => None,
         })
         .collect()
 }
@@ -177,7 +178,7 @@ fn telemetry_waits_for_the_broker_and_each_frame_follows_its_birth() {
     assert!(records.is_empty(), "nothing is sent without a connection");
     assert!(agent.state().mqtt.queued > 4);
 
-    let connected = Input::Connected { protocol: "5", in_flight_max: 100 };
+    let connected = Input::Connected { protocol: "5", in_flight_max: 100, packet_bytes_max: None };
     records.extend(submitted(agent.handle(connected, now(31_000))));
     let topics: Vec<&str> = records.iter().map(|(_, record)| &*record.topic).collect();
     assert!(topics[0].ends_with("hawk/birth"), "{topics:?}");
@@ -196,7 +197,7 @@ fn telemetry_waits_for_the_broker_and_each_frame_follows_its_birth() {
     let _ = agent.handle(Input::Acknowledged(records[0].0), now(31_010));
     assert_eq!(agent.records(), held - 1);
     let _ = agent.handle(Input::Disconnected { reason: "gone".to_owned() }, now(31_020));
-    let again = Input::Connected { protocol: "5", in_flight_max: 100 };
+    let again = Input::Connected { protocol: "5", in_flight_max: 100, packet_bytes_max: None };
     let resent = submitted(agent.handle(again, now(32_000)));
     for (id, _) in &records[1..] {
         assert!(resent.iter().any(|(other, _)| other == id), "{id:?} must be sent again");
@@ -248,7 +249,10 @@ fn what_can_change_while_running_changes_and_the_rest_stays() {
 #[test]
 fn stopping_closes_the_batch_that_was_begun() {
     let mut agent = agent(config(true));
-    let _ = agent.handle(Input::Connected { protocol: "5", in_flight_max: 9 }, now(1000));
+    let _ = agent.handle(
+        Input::Connected { protocol: "5", in_flight_max: 9, packet_bytes_max: None },
+        now(1000),
+    );
     let _ = agent.handle(load(1.0), now(1500));
     let _ = agent.handle(Input::Tick, now(2000));
     let records = submitted(agent.handle(Input::Stop, now(2500)));
@@ -306,7 +310,7 @@ fn a_large_mesh_does_not_crowd_out_this_vehicle() {
     for second in 2..10 {
         let _ = agent.handle(Input::Tick, now(second * 1000));
     }
-    let connected = Input::Connected { protocol: "5", in_flight_max: 100 };
+    let connected = Input::Connected { protocol: "5", in_flight_max: 100, packet_bytes_max: None };
     let records = submitted(agent.handle(connected, now(10_000)));
     let birth: Birth = serde_json::from_slice(&records[0].1.payload).unwrap();
     assert!(birth.series.iter().any(|series| series.name == "outrider_load1"));

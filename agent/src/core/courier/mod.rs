@@ -29,6 +29,7 @@
 //! 16 KiB for each stream where there are many, and one record more for each. Live copies: [`LIVE_BYTES_MAX`] for each stream
 //! that has them.
 
+mod report;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::core::delivery::{DropCause, RecordId};
@@ -45,6 +47,7 @@ use crate::core::presence::Topics;
 use crate::core::record::compress::Effort;
 use crate::core::time::Mono;
 
+pub use self::report::DeliveryState;
 use self::stream::{Packed, Room, Stream, Supply};
 
 /// Bytes of records that are fetched before they are packed, all streams together: twice what a link of 1 Gbit/s carries
@@ -218,7 +221,7 @@ pub fn limits(delivery: &config::Delivery) -> Limits {
 }
 
 /// What is to be seen of a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamCounts {
     /// Messages handed to the connection, repeats included.
     pub messages: u64,
@@ -454,6 +457,13 @@ impl Courier {
                 paused.or_else(|| budget.allows_at(stream.setup.urgency, now))
             })
             .min()
+    }
+
+    /// Whether there is nothing to send now and nothing to wait for.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let moves = |stream: &Stream| !stream.held && (stream.is_asked() || stream.has_something());
+        self.flight.is_empty() && !self.streams.iter().any(moves)
     }
 
     /// Messages in flight.

@@ -239,6 +239,14 @@ impl Links {
 
     /// One vehicle.
     #[must_use]
+    pub fn of_host(&self, host: &str) -> Option<&Vehicle> {
+        let Ok(address) = host.parse::<IpAddr>() else { return self.get(host) };
+        let mut vehicles = self.iter().map(|(_, vehicle)| vehicle);
+        vehicles.find(|vehicle| vehicle.addresses.contains(&address))
+    }
+
+    /// One vehicle by name.
+    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Vehicle> {
         self.tracks.get(name).map(|track| &track.vehicle)
     }

@@ -63,6 +63,7 @@ pub use self::decode::{RecordError, decode};
 pub use self::encode::{Encoder, FRAMING_BYTES_MAX};
 pub(crate) use self::ranges::Ranges;
 use crate::core::telemetry::{BootId, Wall};
+use crate::core::time::{ClockQuality, Now};
 
 /// First byte of every message. A form that an older decoder would misread gets another one.
 pub const FORM: u8 = 2;
@@ -102,6 +103,17 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// What comes into being `now`, in this boot.
+    #[must_use]
+    pub fn of(boot: BootId, now: Now) -> Stamp {
+        let boot_ms = now.mono.millis();
+        let wall = (now.quality != ClockQuality::Unset).then(|| Wall {
+            offset_ms: now.wall_ms.saturating_sub_unsigned(boot_ms),
+            quality: now.quality,
+        });
+        Stamp { boot, boot_ms, wall }
+    }
+
     /// Wall time in milliseconds since 1970, if it could be believed.
     #[must_use]
     pub fn wall_ms(&self) -> Option<i64> {

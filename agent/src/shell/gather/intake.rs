@@ -17,8 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::config::{self, Stream};
 use crate::core::record::stored::{STORED_OVERHEAD_BYTES_MAX, store};
 use crate::core::record::{Stamp, check_stream_name};
-use crate::core::telemetry::{BootId, Wall};
-use crate::core::time::{ClockQuality, Now};
+use crate::core::telemetry::BootId;
 use crate::shell::clock;
 use crate::shell::spool::policy;
 
@@ -413,7 +412,7 @@ impl Intake {
             Ok(Ok(place)) => Arc::new(place),
             Ok(Err(_)) | Err(_) => return Err(Refused::Busy),
         };
-        let stamp = stamp(self.0.boot, clock::now());
+        let stamp = Stamp::of(self.0.boot, clock::now());
         let mut pause = PLACE_PAUSE[0];
         loop {
             let stored = store(&stamp, content_type, payload);
@@ -449,16 +448,6 @@ fn unsubmitted(error: Unsubmitted) -> Refused {
         Unsubmitted::Busy => Refused::Busy,
         Unsubmitted::Stopped => Refused::NoSpool(error.to_string()),
     }
-}
-
-/// When a record came into being that is handed in at `now`.
-fn stamp(boot: BootId, now: Now) -> Stamp {
-    let boot_ms = now.mono.millis();
-    let wall = (now.quality != ClockQuality::Unset).then(|| Wall {
-        offset_ms: now.wall_ms.saturating_sub_unsigned(boot_ms),
-        quality: now.quality,
-    });
-    Stamp { boot, boot_ms, wall }
 }
 
 #[cfg(test)]
