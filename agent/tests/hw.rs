@@ -6,10 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use outrider::config;
@@ -19,6 +17,11 @@ use outrider::core::sample::{Kind, Metric, Sample};
 use outrider::core::state::State;
 use outrider::core::time::Mono;
 use outrider::shell::hw::{Hardware, Report, Started};
+
+#[path = "fixture/promtool.rs"]
+mod promtool;
+
+use promtool::promtool;
 
 /// What a round of all collectors may take on a busy machine.
 const GENEROUS: Duration = Duration::from_secs(60);
@@ -181,17 +184,7 @@ fn promtool_has_nothing_to_say() {
 
 fn ask_promtool(text: &str) {
     assert!(text.contains("outrider_load1 "), "the hardware is missing in {text}");
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool, of Debian's package prometheus, is needed");
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    promtool(text).unwrap();
 }
 
 #[test]

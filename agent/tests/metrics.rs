@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use outrider::core::catalog::{agent, hardware, mesh, spool};
@@ -14,29 +12,11 @@ use outrider::core::state::State;
 use outrider::core::time::Mono;
 
 mod fixture;
+#[path = "fixture/promtool.rs"]
+mod promtool;
 
 use fixture::Convoy;
-
-/// Everything `promtool check metrics` has to say about `text`.
-fn promtool(text: &str) -> Result<(), String> {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("promtool: {error}; install it: apt-get install prometheus")
-        });
-    // Dropped at once, so that promtool sees the end.
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    if output.status.success() && said.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&said)))
-}
+use promtool::promtool;
 
 fn catalog() -> impl Iterator<Item = &'static Metric> {
     [mesh::ALL, agent::ALL, spool::ALL, hardware::ALL].into_iter().flatten().copied()

@@ -15,12 +15,13 @@ mod convoy;
 mod crash;
 mod page;
 mod program;
+#[path = "../fixture/promtool.rs"]
+mod promtool;
 #[path = "../mqtt/vehicle.rs"]
 #[allow(dead_code, reason = "each user needs another part of it")]
 mod publisher;
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use authority::{Authority, Validity};
 use broker::{Broker, mosquitto_sub};
@@ -29,6 +30,7 @@ use convoy::{Publication, Voice};
 use outrider::config::MqttProtocol;
 use outrider::shell::mqtt::Settings;
 use program::{Post, Program, Receiving, lines, outrider, until, vehicle};
+use promtool::promtool;
 use publisher::{Vehicle, settings};
 
 /// Publishes and waits until the broker has everything.
@@ -44,22 +46,6 @@ fn publish(port: u16, publications: impl IntoIterator<Item = Publication>) {
         vehicle.until_delivered().await;
         vehicle.stop().await;
     });
-}
-
-/// What `promtool check metrics` says about a text; empty when nothing is wrong.
-fn promtool(text: &str) -> String {
-    let mut promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("promtool: install the Debian package `prometheus`");
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.success(), said.is_empty(), "{said}");
-    said
 }
 
 /// The lines of a stream of alpha, when there are so many: the page shows a record a moment before it is written.
@@ -99,7 +85,7 @@ fn real_agents_are_shown_with_their_values_and_their_ends() {
     assert_eq!(document["refused"], serde_json::json!({}));
 
     let metrics = receiving.metrics();
-    assert_eq!(promtool(&metrics), "");
+    promtool(&metrics).unwrap();
     for name in ["alpha", "bravo"] {
         let begin = format!("outrider_load1{{vehicle=\"{name}\"}} ");
         let line = metrics.lines().find(|line| line.starts_with(&begin)).expect(&metrics);
@@ -199,7 +185,7 @@ fn records_become_lines_and_files_and_documents_once() {
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
-    assert_eq!(promtool(&metrics), "");
+    promtool(&metrics).unwrap();
     let mut documents = subscriber.join().unwrap();
     documents.retain(|line| !line.is_empty());
     assert_eq!(documents.len(), 4, "{documents:?}");
@@ -295,7 +281,7 @@ fn hostile_payloads_are_counted_and_harm_nobody() {
             assert!(refused.contains_key(cause), "{cause}: {document:#}");
         }
         assert_eq!(refused.contains_key("too-large"), protocol == "3.1.1", "{document:#}");
-        assert_eq!(promtool(&receiving.metrics()), "");
+        promtool(&receiving.metrics()).unwrap();
         assert_eq!(document["broker"]["connects"], 1, "none of it ends the connection");
         receiving.program.wait_for_log("a message was turned away");
         assert!(!post.streams().join("mallory").exists());

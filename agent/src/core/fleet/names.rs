@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::core::exposition::escape;
-use crate::core::telemetry::dictionary::{HASH_START, SeriesKind};
+use crate::core::telemetry::dictionary::SeriesKind;
 use crate::core::telemetry::{Dictionary, Series, Version};
 
 /// Memory for all names, the overhead of each included. A vehicle of the standard profile has 110 names of about 60
@@ -246,18 +246,13 @@ impl Numbering {
     /// Whether numbers of `version` mean the same here.
     #[must_use]
     pub fn contains(&self, version: Version) -> bool {
-        let Ok(length) = usize::try_from(version.series) else { return false };
-        match length.checked_sub(1) {
-            None => version.hash == HASH_START,
-            Some(last) => self.hashes.get(last) == Some(&version.hash),
-        }
+        version.is_among(&self.hashes)
     }
 
     /// Its whole version.
     #[must_use]
     pub fn version(&self) -> Version {
-        let series = u32::try_from(self.hashes.len()).unwrap_or(u32::MAX);
-        Version { series, hash: self.hashes.last().copied().unwrap_or(HASH_START) }
+        Version::last_of(&self.hashes)
     }
 }
 

@@ -1,11 +1,10 @@
 //! What is known of one vehicle: who it is, whether it is there, its latest values, its last events. Newer replaces older,
 //! whatever the order of arrival; what comes again changes nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Number;
 
 use super::moment::{Moment, Reckoning};
 use super::names::{Name, Names, Numbering, parse_series};
@@ -13,7 +12,6 @@ use crate::core::presence::{OfflineCause, Presence, Status};
 use crate::core::state::{Event, Severity};
 use crate::core::telemetry::batch::{TICKS_MAX, value};
 use crate::core::telemetry::dictionary::SERIES_MAX;
-use crate::core::telemetry::document::{DOCUMENT_VERSION, number};
 use crate::core::telemetry::{Batch, Birth, BootId, Dictionary, Telemetry, Version};
 use crate::core::time::ClockQuality;
 
@@ -343,24 +341,10 @@ impl Vehicle {
 
 /// The readable form of a compact batch.
 pub(super) fn readable(vehicle: &str, batch: &Batch, numbering: &Numbering) -> Telemetry {
-    let columns = batch.columns.iter().filter_map(|column| {
-        let name = numbering.name(column.series())?;
-        let values: Vec<Option<Number>> = column
-            .values()
-            .map(|units| units.and_then(|units| number(units, name.resolution)))
-            .collect();
-        Some((name.to_string(), values))
-    });
-    Telemetry {
-        version: DOCUMENT_VERSION,
-        vehicle: vehicle.to_owned(),
-        boot_id: batch.boot.to_string(),
-        batch: batch.number,
-        boot_ms: batch.ticks_ms.clone(),
-        wall_ms: batch.ticks_ms.first().and_then(|first| batch.wall_ms(*first)),
-        clock: batch.wall.map_or(ClockQuality::Unset, |wall| wall.quality),
-        series: columns.collect::<BTreeMap<_, _>>(),
-    }
+    Telemetry::named(vehicle, batch, |number| {
+        let name = numbering.name(number)?;
+        Some((name.to_string(), name.resolution))
+    })
 }
 
 /// Whether a readable batch is within the limits of a compact one.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ::bytes::Bytes;
 
 use super::bytes::{Reader, put_varint};
-use super::checksum::crc32c;
+use super::checksum::{seal, unseal};
 use super::dedup::{Dedup, SnapshotError, Verdict};
 use super::stored::{self, Stored};
 use super::{Entry, Message, Part, Stamp};
@@ -229,8 +229,7 @@ impl Receiver {
                 put_sized(&mut to, part);
             }
         }
-        let checksum = crc32c(&to);
-        to.extend(checksum.to_le_bytes());
+        seal(&mut to);
         to
     }
 
@@ -240,15 +239,7 @@ impl Receiver {
     ///
     /// As [`Dedup::restore`].
     pub fn restore(snapshot: &Bytes, bytes_max: u64) -> Result<Receiver, SnapshotError> {
-        if !snapshot.starts_with(SNAPSHOT_MAGIC) {
-            return Err(SnapshotError::Unknown);
-        }
-        let (content, checksum) = snapshot.split_last_chunk::<4>().ok_or(SnapshotError::Damaged)?;
-        if crc32c(content).to_le_bytes() != *checksum {
-            return Err(SnapshotError::Damaged);
-        }
-        let content = content.get(SNAPSHOT_MAGIC.len()..).ok_or(SnapshotError::Damaged)?;
-        let mut reader = Reader::new(content);
+        let mut reader = Reader::new(unseal(snapshot, SNAPSHOT_MAGIC)?);
         let dedup = Dedup::restore(reader.sized().ok_or(SnapshotError::Damaged)?)?;
         let mut receiver = Receiver { dedup, ..Receiver::new(bytes_max) };
         receiver.read_incomplete(&mut reader).ok_or(SnapshotError::Damaged)?;

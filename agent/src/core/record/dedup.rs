@@ -14,7 +14,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use super::bytes::{Reader, put_varint};
-use super::checksum::crc32c;
+use super::checksum::{seal, unseal};
 use super::ranges::Ranges;
 
 /// Streams that are remembered: a thousand vehicles with sixteen each.
@@ -309,8 +309,7 @@ impl Dedup {
                 epoch.gone.write(&mut to);
             }
         }
-        let checksum = crc32c(&to);
-        to.extend(checksum.to_le_bytes());
+        seal(&mut to);
         to
     }
 
@@ -321,14 +320,7 @@ impl Dedup {
     /// When it is none, of another version, or damaged. To begin with nothing seen is safe: what the broker sends again is
     /// then taken again.
     pub fn restore(snapshot: &[u8]) -> Result<Dedup, SnapshotError> {
-        if !snapshot.starts_with(SNAPSHOT_MAGIC) {
-            return Err(SnapshotError::Unknown);
-        }
-        let (content, checksum) = snapshot.split_last_chunk::<4>().ok_or(SnapshotError::Damaged)?;
-        if crc32c(content).to_le_bytes() != *checksum {
-            return Err(SnapshotError::Damaged);
-        }
-        let content = content.get(SNAPSHOT_MAGIC.len()..).ok_or(SnapshotError::Damaged)?;
+        let content = unseal(snapshot, SNAPSHOT_MAGIC)?;
         read_snapshot(&mut Reader::new(content)).ok_or(SnapshotError::Damaged)
     }
 }
@@ -536,8 +528,7 @@ mod tests {
         fn no_bytes_can_hurt_a_restart(content in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut snapshot = SNAPSHOT_MAGIC.to_vec();
             snapshot.extend(content);
-            let checksum = crc32c(&snapshot);
-            snapshot.extend(checksum.to_le_bytes());
+            seal(&mut snapshot);
             if let Ok(dedup) = Dedup::restore(&snapshot) {
                 let _ = dedup.counts().count();
             }

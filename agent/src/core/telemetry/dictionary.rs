@@ -22,6 +22,23 @@ pub struct Version {
     pub hash: u32,
 }
 
+impl Version {
+    /// The version of a whole dictionary, by the hashes of its versions from one series on.
+    pub(in crate::core) fn last_of(hashes: &[u32]) -> Version {
+        let series = u32::try_from(hashes.len()).unwrap_or(u32::MAX);
+        Version { series, hash: hashes.last().copied().unwrap_or(HASH_START) }
+    }
+
+    /// Whether a dictionary with these hashes contains it.
+    pub(in crate::core) fn is_among(self, hashes: &[u32]) -> bool {
+        let Ok(length) = usize::try_from(self.series) else { return false };
+        match length.checked_sub(1) {
+            None => self.hash == HASH_START,
+            Some(last) => hashes.get(last) == Some(&self.hash),
+        }
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:08x}", self.series, self.hash)
@@ -109,18 +126,13 @@ impl Dictionary {
     /// What is in it now.
     #[must_use]
     pub fn version(&self) -> Version {
-        let series = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        Version { series, hash: self.hashes.last().copied().unwrap_or(HASH_START) }
+        Version::last_of(&self.hashes)
     }
 
     /// Whether numbers of `version` mean the same here.
     #[must_use]
     pub fn contains(&self, version: Version) -> bool {
-        let Ok(length) = usize::try_from(version.series) else { return false };
-        match length.checked_sub(1) {
-            None => version.hash == HASH_START,
-            Some(last) => self.hashes.get(last) == Some(&version.hash),
-        }
+        version.is_among(&self.hashes)
     }
 
     /// Hash of each version it went through: that of its first series, of its first two, and so on.
@@ -204,7 +216,7 @@ impl fmt::Display for TooManySeries {
 impl std::error::Error for TooManySeries {}
 
 /// Offset basis and prime of 32-bit FNV-1a (RFC 9923 section 5).
-pub(in crate::core) const HASH_START: u32 = 0x811c_9dc5;
+const HASH_START: u32 = 0x811c_9dc5;
 const HASH_PRIME: u32 = 0x0100_0193;
 
 fn hash(before: u32, series: &Series) -> u32 {

@@ -164,11 +164,24 @@ impl Telemetry {
         if !dictionary.contains(needs) {
             return Err(WrongDictionary { needs, has });
         }
+        Ok(Telemetry::named(vehicle, batch, |number| {
+            let series = dictionary.get(number)?;
+            Some((series.to_string(), series.resolution))
+        }))
+    }
+
+    /// The readable form of a batch with the text form and resolution that `name` gives for each number. What it knows no
+    /// name for is left out.
+    pub(in crate::core) fn named(
+        vehicle: &str,
+        batch: &Batch,
+        name: impl Fn(u32) -> Option<(String, i8)>,
+    ) -> Telemetry {
         let named = batch.columns.iter().filter_map(|column| {
-            let series = dictionary.get(column.series())?;
-            Some((series.to_string(), numbers(column, series.resolution)))
+            let (name, resolution) = name(column.series())?;
+            Some((name, numbers(column, resolution)))
         });
-        Ok(Telemetry {
+        Telemetry {
             version: DOCUMENT_VERSION,
             vehicle: vehicle.to_owned(),
             boot_id: batch.boot.to_string(),
@@ -177,7 +190,7 @@ impl Telemetry {
             wall_ms: batch.ticks_ms.first().and_then(|first| batch.wall_ms(*first)),
             clock: batch.wall.map_or(ClockQuality::Unset, |wall| wall.quality),
             series: named.collect(),
-        })
+        }
     }
 
     /// The document as it is sent.
