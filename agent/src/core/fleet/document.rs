@@ -271,10 +271,17 @@ fn event_document<'f>(
     EventDocument {
         vehicle: name,
         warning: is_warning(&happened.event),
-        age_ms: reckoned.or_else(|| now.since(&happened.arrived)),
+        age_ms: reckoned.or_else(|| happened_since(happened, now)),
         event: &happened.event,
         boot_id: happened.boot.to_string(),
     }
+}
+
+/// Age of something that waited on a vehicle since before its boot, by the vehicle's clock.
+fn happened_since(happened: &Happened, now: &Moment) -> Option<u64> {
+    let by_clock = now.wall_ms.zip(happened.wall_ms());
+    let age_ms = by_clock.and_then(|(now, then)| u64::try_from(now.checked_sub(then)?).ok());
+    age_ms.or_else(|| now.since(&happened.arrived))
 }
 
 fn costs(fleet: &Fleet) -> Costs<'_> {
@@ -315,7 +322,7 @@ fn streams<'f>(fleet: &'f Fleet, now: &Moment) -> Vec<StreamDocument<'f>> {
 }
 
 fn events<'f>(fleet: &'f Fleet, now: &Moment) -> Vec<EventDocument<'f>> {
-    let latest = fleet.events.iter().rev().take(EVENTS_SHOWN_MAX);
+    let latest = fleet.events.iter().rev();
     let mut events: Vec<EventDocument<'f>> = latest
         .filter_map(|(name, happened)| {
             let vehicle = fleet.vehicles.get(name)?;
@@ -324,5 +331,6 @@ fn events<'f>(fleet: &'f Fleet, now: &Moment) -> Vec<EventDocument<'f>> {
         .collect();
     // What waited on a vehicle goes where it belongs.
     events.sort_by_key(|event| event.age_ms.unwrap_or(u64::MAX));
+    events.truncate(EVENTS_SHOWN_MAX);
     events
 }

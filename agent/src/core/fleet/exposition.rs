@@ -68,7 +68,7 @@ static MESSAGES: Metric = Metric::counter(
 );
 static REFUSED: Metric = Metric::counter(
     "outrider_fleet_refused_messages_total",
-    "Messages that were turned away, by cause.",
+    "Messages, and telemetry or events in messages of records, that were turned away, by cause.",
     &["cause"],
 );
 static COMMITS: Metric = Metric::counter(

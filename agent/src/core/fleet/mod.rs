@@ -20,8 +20,8 @@
 //!
 //! # Bounds
 //!
-//! [`VEHICLES_MAX`], [`STREAMS_MAX`], [`EVENTS_MAX`], [`INCOMPLETE_BYTES_MAX`], [`names::NAMES_BYTES_MAX`], and 2048 series in
-//! each dictionary. A vehicle that is heard is not pushed out by others: who invents names finds the fleet full, and cannot
+//! [`VEHICLES_MAX`], [`STREAMS_MAX`], [`EVENTS_MAX`], [`INCOMPLETE_BYTES_MAX`], [`FORWARDED_BYTES_MAX`],
+//! [`names::NAMES_BYTES_MAX`], and 2048 series in each dictionary. A vehicle that is heard is not pushed out by others: who invents names finds the fleet full, and cannot
 //! displace anybody before [`FORGET_AFTER_MS`] of silence. What is turned away is counted by cause.
 
 pub mod document;
@@ -30,6 +30,7 @@ pub mod journal;
 pub mod line;
 pub mod moment;
 pub mod names;
+mod own;
 mod refusal;
 mod snapshot;
 pub mod topic;
@@ -49,7 +50,7 @@ pub use self::snapshot::SnapshotError;
 use self::topic::{Prefix, Subject, TopicError};
 use self::vehicle::{Happened, Use, Vehicle};
 use crate::core::presence::Status;
-use crate::core::record::assemble::Receiver;
+use crate::core::record::assemble::{Received, Receiver};
 use crate::core::record::{self, dedup};
 use crate::core::telemetry::document::DOCUMENT_VERSION;
 use crate::core::telemetry::frame::{self, FRAME_VERSION};
@@ -69,6 +70,10 @@ pub const EVENTS_MAX: usize = 200;
 
 /// Memory for records of which only parts are here, and the largest record in parts that is taken.
 pub const INCOMPLETE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of documents for another topic that one message may lead to beyond the first document. A full message of an agent
+/// leads to a tenth of it; compact batches that hold nothing but claims could lead to a thousand times their size.
+pub const FORWARDED_BYTES_MAX: usize = 16 << 20;
 
 /// Something that a vehicle published.
 #[derive(Clone, Debug)]
@@ -129,6 +134,8 @@ pub struct Fleet {
     last_refusal: Option<(String, String, Moment)>,
     forgotten_vehicles: u64,
     published: u64,
+    /// Bytes that the message at hand led to on another topic, and documents left out for their sake.
+    forwarding: (usize, usize),
 }
 
 impl Fleet {
@@ -148,19 +155,22 @@ impl Fleet {
             last_refusal: None,
             forgotten_vehicles: 0,
             published: 0,
+            forwarding: (0, 0),
         }
     }
 
     /// Takes one message. Whatever it is, the next one is taken as well.
     pub fn take(&mut self, message: &Message<'_>) -> Taken {
         self.messages += 1;
-        match self.understand(message) {
-            Ok(taken) => taken,
-            Err(refused) => {
-                self.refuse(message.topic, refused, message.arrived);
-                Taken::default()
-            }
+        self.forwarding = (0, 0);
+        let taken = self.understand(message).unwrap_or_else(|refused| {
+            self.refuse(message.topic, refused, message.arrived);
+            Taken::default()
+        });
+        if let (_, omitted @ 1..) = self.forwarding {
+            self.refuse(message.topic, Refused::too_much_to_forward(omitted), message.arrived);
         }
+        taken
     }
 
     /// What was known before is known again: what counts from the start of the process begins.
@@ -197,8 +207,8 @@ impl Fleet {
         match subject {
             Subject::Birth => self.birth(name, message),
             Subject::Status => self.status(name, message),
-            Subject::Telemetry => self.telemetry(name, message),
-            Subject::Event => self.event(name, message),
+            Subject::Telemetry => self.telemetry(name, message.payload, message.arrived),
+            Subject::Event => self.event(name, message.payload, message.arrived),
             Subject::Stream(_) => Ok(Taken::default()),
         }
     }
@@ -234,13 +244,7 @@ impl Fleet {
 
     fn birth(&mut self, name: &str, message: &Message<'_>) -> Result<Taken, Refused> {
         let birth: Birth = json(message.payload)?;
-        let dictionary = Dictionary::from_entries(birth.series.clone())
-            .map_err(|error| Refused::new(Refusal::Payload, error))?;
-        if dictionary.version() != birth.dictionary {
-            let text =
-                "birth document is damaged: its series are not those of the version it names";
-            return Err(Refused::new(Refusal::Payload, text));
-        }
+        let dictionary = dictionary(&birth)?;
         self.heard(name, message.arrived)?;
         let Some(vehicle) = self.vehicles.get_mut(name) else { return Ok(Taken::default()) };
         let changed = vehicle.birth(&birth, &dictionary, &mut self.names);
@@ -255,50 +259,53 @@ impl Fleet {
         Ok(Taken { changed, publishes: self.forward(name, "status", payload), ..Taken::default() })
     }
 
-    fn event(&mut self, name: &str, message: &Message<'_>) -> Result<Taken, Refused> {
-        let document: EventDocument = json(message.payload)?;
+    fn event(&mut self, name: &str, payload: &[u8], arrived: Moment) -> Result<Taken, Refused> {
+        let document: EventDocument = json(payload)?;
         let boot = BootId::from_text(&document.boot_id);
-        let vehicle = self.heard(name, message.arrived)?;
-        let Some(happened) = vehicle.event(boot, document.event, message.arrived) else {
+        let vehicle = self.heard(name, arrived)?;
+        let Some(happened) = vehicle.event(boot, document.event, arrived) else {
             return Ok(Taken::default());
         };
         if self.events.len() == EVENTS_MAX {
-            self.events.pop_front();
+            // Of a vehicle's backlog, what is old goes first.
+            let ages = self.events.iter().enumerate();
+            let oldest = ages.min_by_key(|(_, (_, happened))| happened.wall_ms());
+            let _ = oldest.map(|(place, _)| place).and_then(|place| self.events.remove(place));
         }
         self.events.push_back((name.to_owned(), happened));
-        let payload = Some(message.payload.to_vec());
+        let payload = Some(payload.to_vec());
         let publishes = self.forward(name, "event", payload);
         Ok(Taken { changed: true, publishes, ..Taken::default() })
     }
 
-    fn telemetry(&mut self, name: &str, message: &Message<'_>) -> Result<Taken, Refused> {
+    fn telemetry(&mut self, name: &str, payload: &[u8], arrived: Moment) -> Result<Taken, Refused> {
         let forwarded = self.forward.is_some();
-        let (used, readable) = match message.payload.first() {
+        let (used, readable) = match payload.first() {
             Some(&FRAME_VERSION) => {
-                let batch = frame::decode(message.payload)
+                let batch = frame::decode(payload)
                     .map_err(|error| Refused::new(Refusal::Payload, error))?;
                 let known = self.vehicles.get(name);
                 let numbering = known.and_then(|known| known.numbering(batch.dictionary)).cloned();
                 let Some(numbering) = numbering.filter(|_| !batch.ticks_ms.is_empty()) else {
                     return Err(Refused::no_birth(batch.dictionary));
                 };
-                let vehicle = self.heard(name, message.arrived)?;
-                let used = vehicle.batch(&batch, &numbering, message.arrived);
+                let vehicle = self.heard(name, arrived)?;
+                let used = vehicle.batch(&batch, &numbering, arrived);
                 let readable = || vehicle::readable(name, &batch, &numbering).to_json();
                 (used, forwarded.then(readable))
             }
             _ => {
-                let telemetry: Telemetry = json(message.payload)?;
+                let telemetry: Telemetry = json(payload)?;
                 if !vehicle::within_limits(&telemetry) {
                     let text = "telemetry document has other numbers of ticks or values than an agent writes";
                     return Err(Refused::new(Refusal::Payload, text));
                 }
-                self.heard(name, message.arrived)?;
+                self.heard(name, arrived)?;
                 let Some(vehicle) = self.vehicles.get_mut(name) else {
                     return Ok(Taken::default());
                 };
-                let used = vehicle.document(&telemetry, &mut self.names, message.arrived);
-                (used, forwarded.then(|| message.payload.to_vec()))
+                let used = vehicle.document(&telemetry, &mut self.names, arrived);
+                (used, forwarded.then(|| payload.to_vec()))
             }
         };
         let changed = used != Use::Repeat;
@@ -332,24 +339,45 @@ impl Fleet {
         if !received.is_empty() {
             seen.arrived = message.arrived;
         }
+        let bytes = received.iter().map(|record| record.payload.len() as u64).sum();
+        seen.bytes = seen.bytes.saturating_add(bytes);
         let mut taken = Taken { changed, ..Taken::default() };
         for record in &received {
-            seen.bytes = seen.bytes.saturating_add(record.payload.len() as u64);
             taken.writes.push(line::write(name, stream, record, &message.arrived));
-        }
-        if self.forward.is_some() {
-            let rest = format!("stream/{stream}");
-            for record in &received {
-                let document = line::document(name, stream, record, &message.arrived);
-                taken.publishes.extend(self.forward(name, &rest, Some(document)));
-            }
+            let publishes = match self.own(name, stream, record, message.arrived) {
+                Some(Ok(own)) => own.publishes,
+                Some(Err(refused)) => {
+                    self.refuse(message.topic, refused, message.arrived);
+                    self.forward_record(name, stream, record, message.arrived)
+                }
+                None => self.forward_record(name, stream, record, message.arrived),
+            };
+            taken.publishes.extend(publishes);
         }
         Ok(taken)
+    }
+
+    fn forward_record(
+        &mut self,
+        name: &str,
+        stream: &str,
+        record: &Received,
+        arrived: Moment,
+    ) -> Vec<Publish> {
+        let document =
+            self.forward.is_some().then(|| line::document(name, stream, record, &arrived));
+        self.forward(name, &format!("stream/{stream}"), document)
     }
 
     /// Numbers a document for another topic.
     fn forward(&mut self, vehicle: &str, rest: &str, payload: Option<Vec<u8>>) -> Vec<Publish> {
         let (Some(forward), Some(payload)) = (&self.forward, payload) else { return Vec::new() };
+        let (bytes, omitted) = &mut self.forwarding;
+        if *bytes > 0 && *bytes + payload.len() > FORWARDED_BYTES_MAX {
+            *omitted += 1;
+            return Vec::new();
+        }
+        *bytes += payload.len();
         self.published += 1;
         vec![Publish { number: self.published, topic: forward.topic(vehicle, rest), payload }]
     }
@@ -383,6 +411,17 @@ impl Fleet {
     pub fn refused(&self) -> &BTreeMap<Refusal, u64> {
         &self.refused
     }
+}
+
+/// The dictionary of a birth document.
+fn dictionary(birth: &Birth) -> Result<Dictionary, Refused> {
+    let dictionary = Dictionary::from_entries(birth.series.clone())
+        .map_err(|error| Refused::new(Refusal::Payload, error))?;
+    if dictionary.version() != birth.dictionary {
+        let text = "birth document is damaged: its series are not those of the version it names";
+        return Err(Refused::new(Refusal::Payload, text));
+    }
+    Ok(dictionary)
 }
 
 /// Reads a document of the version that this program knows.

@@ -1,13 +1,13 @@
-//! Why a message was turned away: a word to count it under and a sentence for a person.
+//! Why a message, or what a record in it says, was turned away: a word to count it under and a sentence for a person.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::VEHICLES_MAX;
+use super::{FORWARDED_BYTES_MAX, VEHICLES_MAX};
 use crate::core::telemetry::Version;
 
-/// What to count a refusal under.
+/// What to count a refusal under: of a message, or of one record in it that says what a message could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Refusal {
     /// The topic is none of an agent's.
@@ -28,11 +28,13 @@ pub enum Refusal {
     FleetFull,
     /// There are as many streams as there may be.
     TooManyStreams,
+    /// What was taken leads to more readable documents than are forwarded for one message.
+    TooMuchToForward,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::UnknownTopic,
         Refusal::VehicleName,
         Refusal::StreamName,
@@ -42,6 +44,7 @@ impl Refusal {
         Refusal::NoBirth,
         Refusal::FleetFull,
         Refusal::TooManyStreams,
+        Refusal::TooMuchToForward,
     ];
 
     /// For a label.
@@ -57,6 +60,7 @@ impl Refusal {
             Refusal::NoBirth => "no-birth",
             Refusal::FleetFull => "fleet-full",
             Refusal::TooManyStreams => "too-many-streams",
+            Refusal::TooMuchToForward => "too-much-to-forward",
         }
     }
 }
@@ -106,6 +110,13 @@ impl Refused {
             "there are {VEHICLES_MAX} vehicles already, all heard within a day: restrict who may publish below the prefix"
         );
         Refused::new(Refusal::FleetFull, text)
+    }
+
+    pub(super) fn too_much_to_forward(omitted: usize) -> Refused {
+        let text = format!(
+            "one message leads to more than {FORWARDED_BYTES_MAX} bytes of readable documents: {omitted} of them are not forwarded"
+        );
+        Refused::new(Refusal::TooMuchToForward, text)
     }
 
     pub(super) fn too_many_streams() -> Refused {

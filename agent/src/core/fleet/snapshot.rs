@@ -1,4 +1,5 @@
-//! Everything that a fleet knows as bytes, and back. Names are written once; the receiver of records brings its own form.
+//! Everything that a fleet knows as bytes, and back. Names are written once; the receiver of records brings its own form. What
+//! was added later stands at the end ([`Added`]), so that a snapshot without it reads as before.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -48,10 +49,13 @@ struct SavedLatest {
     values: Vec<(u32, f64)>,
 }
 
+/// Places in the list of names by number, and the hashes of the versions.
+type SavedNumbering = (Vec<Option<u32>>, Vec<u32>);
+
 #[derive(Serialize, Deserialize)]
 struct SavedVehicle {
     identity: Identity,
-    numberings: Vec<(Vec<Option<u32>>, Vec<u32>)>,
+    numberings: Vec<SavedNumbering>,
     latest: Option<SavedLatest>,
     contact: Option<Contact>,
     last_event: Option<Happened>,
@@ -65,7 +69,7 @@ struct SavedVehicle {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Saved {
+pub(super) struct Saved {
     names: Vec<Name>,
     vehicles: BTreeMap<String, SavedVehicle>,
     receiver: Vec<u8>,
@@ -73,6 +77,13 @@ struct Saved {
     events: VecDeque<(String, Happened)>,
     forgotten_vehicles: u64,
     published: u64,
+}
+
+/// What follows [`Saved`], if anything does.
+#[derive(Default, Serialize, Deserialize)]
+struct Added {
+    /// Dictionaries of births in streams, by vehicle.
+    learned: BTreeMap<String, Vec<SavedNumbering>>,
 }
 
 /// Places of names in the list that is written.
@@ -101,6 +112,10 @@ impl Fleet {
         let vehicles = self.vehicles.iter();
         let vehicles = vehicles.map(|(name, vehicle)| (name.clone(), save(vehicle, &mut index)));
         let vehicles = vehicles.collect();
+        let learned = self.vehicles.iter().filter(|(_, vehicle)| !vehicle.learned.is_empty());
+        let learned = learned
+            .map(|(name, vehicle)| (name.clone(), save_all(&vehicle.learned, &mut index)))
+            .collect();
         let saved = Saved {
             names: index.names,
             vehicles,
@@ -110,7 +125,8 @@ impl Fleet {
             forgotten_vehicles: self.forgotten_vehicles,
             published: self.published,
         };
-        postcard::to_allocvec(&saved).expect("strings, numbers and lists serialise")
+        postcard::to_allocvec(&(saved, Added { learned }))
+            .expect("strings, numbers and lists serialise")
     }
 
     /// Reads a snapshot.
@@ -122,15 +138,24 @@ impl Fleet {
         prefix: Prefix,
         forward: Option<Prefix>,
     ) -> Result<Fleet, SnapshotError> {
-        let saved: Saved = postcard::from_bytes(snapshot).map_err(|_| SnapshotError::Malformed)?;
+        let malformed = |_| SnapshotError::Malformed;
+        let (saved, rest) = postcard::take_from_bytes::<Saved>(snapshot).map_err(malformed)?;
+        let mut added = match rest {
+            [] => Added::default(),
+            rest => postcard::from_bytes(rest).map_err(malformed)?,
+        };
         let mut names = Names::default();
         let shared: Vec<Option<Arc<Name>>> =
             saved.names.into_iter().map(|name| names.share(name)).collect();
-        let vehicles = saved.vehicles.into_iter();
+        let vehicles = saved.vehicles.into_iter().map(|(name, saved)| {
+            let learned = added.learned.remove(&name).unwrap_or_default();
+            let learned = load_all(learned, &shared);
+            (name, Vehicle { learned, ..load(saved, &shared) })
+        });
         let receiver = Receiver::restore(&Bytes::from(saved.receiver), INCOMPLETE_BYTES_MAX)
             .map_err(SnapshotError::Received)?;
         Ok(Fleet {
-            vehicles: vehicles.map(|(name, saved)| (name, load(saved, &shared))).collect(),
+            vehicles: vehicles.collect(),
             names,
             receiver,
             streams: saved.streams,
@@ -142,13 +167,30 @@ impl Fleet {
     }
 }
 
-fn save(vehicle: &Vehicle, index: &mut Index) -> SavedVehicle {
-    let numberings = vehicle.numberings.iter().map(|numbering| {
+fn save_all(numberings: &VecDeque<Arc<Numbering>>, index: &mut Index) -> Vec<SavedNumbering> {
+    let saved = numberings.iter().map(|numbering| {
         let (names, hashes) = numbering.parts();
         let places = names.iter().map(|name| name.as_ref().map(|name| index.place(name)));
         (places.collect(), hashes.to_vec())
     });
-    let numberings = numberings.collect();
+    saved.collect()
+}
+
+fn load_all(saved: Vec<SavedNumbering>, names: &[Option<Arc<Name>>]) -> VecDeque<Arc<Numbering>> {
+    let numberings = saved.into_iter().map(|(places, hashes)| {
+        let names = places.into_iter().map(|place| place.and_then(|place| named(place, names)));
+        Arc::new(Numbering::from_parts(names.collect(), hashes))
+    });
+    numberings.collect()
+}
+
+/// The name at a place of the list.
+fn named(place: u32, names: &[Option<Arc<Name>>]) -> Option<Arc<Name>> {
+    names.get(usize::try_from(place).ok()?).cloned().flatten()
+}
+
+fn save(vehicle: &Vehicle, index: &mut Index) -> SavedVehicle {
+    let numberings = save_all(&vehicle.numberings, index);
     let latest = vehicle.latest.as_ref().map(|latest| SavedLatest {
         boot: latest.boot,
         boot_ms: latest.boot_ms,
@@ -173,11 +215,6 @@ fn save(vehicle: &Vehicle, index: &mut Index) -> SavedVehicle {
 }
 
 fn load(saved: SavedVehicle, names: &[Option<Arc<Name>>]) -> Vehicle {
-    let name = |place: u32| names.get(usize::try_from(place).ok()?).cloned().flatten();
-    let numberings = saved.numberings.into_iter().map(|(places, hashes)| {
-        let names = places.into_iter().map(|place| place.and_then(name)).collect();
-        Numbering::from_parts(names, hashes)
-    });
     let latest = saved.latest.map(|latest| Latest {
         boot: latest.boot,
         boot_ms: latest.boot_ms,
@@ -186,12 +223,13 @@ fn load(saved: SavedVehicle, names: &[Option<Arc<Name>>]) -> Vehicle {
         values: latest
             .values
             .into_iter()
-            .filter_map(|(place, value)| Some((name(place)?, value)))
+            .filter_map(|(place, value)| Some((named(place, names)?, value)))
             .collect(),
     });
     Vehicle {
         identity: saved.identity,
-        numberings: numberings.collect(),
+        numberings: load_all(saved.numberings, names),
+        learned: VecDeque::new(),
         latest,
         contact: saved.contact,
         last_event: saved.last_event,

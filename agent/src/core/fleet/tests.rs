@@ -1,11 +1,13 @@
 //! The fleet as a whole: what counts when messages come late, twice or broken, what is written down and what survives a
 //! restart. All inputs are what agents write, or damage to that.
 
+mod own;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::document::{Broker, Storage, document};
+use super::document::{Broker, Storage, document as page};
 use super::exposition::{Plant, SAMPLE_AGE_MAX_MS, render};
 use super::*;
 use crate::core::catalog::{Sink, hardware, mesh};
@@ -14,7 +16,7 @@ use crate::core::presence::{OfflineCause, Speaker, Topics};
 use crate::core::record::compress::{Effort, Trial};
 use crate::core::record::{Encoder, Entry, Part, Stamp};
 use crate::core::state::{Event, Identity, Severity};
-use crate::core::telemetry::{Batcher, Format as Form, Sending};
+use crate::core::telemetry::{Batcher, Format as Form, Sending, document};
 use crate::core::time::{ClockQuality, Mono, Now};
 
 const OURS: BootId = BootId([9; 16]);
@@ -128,8 +130,8 @@ fn entry(sequence: u64, part: Option<Part>, payload: &[u8]) -> Entry {
 /// Everything that anybody can see.
 fn seen(fleet: &Fleet, ms: u64) -> String {
     let (broker, storage) = (Broker::default(), Storage::default());
-    let document = document(fleet, &broker, &storage, (now(ms), OURS));
-    let json = serde_json::to_string_pretty(&document).unwrap();
+    let page = page(fleet, &broker, &storage, (now(ms), OURS));
+    let json = serde_json::to_string_pretty(&page).unwrap();
     json + &render(fleet, &Plant::default(), &at(ms), Format::Prometheus)
 }
 
@@ -394,6 +396,23 @@ fn any_messages() -> impl Strategy<Value = Vec<Said>> {
     let load = (vehicle.clone(), 0_u64..20, 0_u8..200).prop_map(|(name, second, load)| {
         Voice::new(name).load(now(1_000 * second), f64::from(load)).to_vec()
     });
+    let own = (vehicle.clone(), 0_u64..20, 0_u8..200).prop_map(|(name, second, load)| {
+        let mut voice = Voice::new(name);
+        let said = voice.load(now(1_000 * second), f64::from(load));
+        let event = voice.event(second, second, "federation");
+        let typed = |content_type: &str, (_, payload): &Said| Entry {
+            content_type: Some(content_type.into()),
+            ..entry(second, None, payload)
+        };
+        vec![
+            voice.records("telemetry", &[typed(document::BIRTH_TYPE, &said[0])]),
+            voice.records(
+                "telemetry",
+                &[Entry { sequence: 40 + second, ..typed(document::FRAME_TYPE, &said[1]) }],
+            ),
+            voice.records("events", &[typed(document::JSON_TYPE, &event)]),
+        ]
+    });
     let record = (vehicle.clone(), 0_u64..12, prop::collection::vec(any::<u8>(), 0..30)).prop_map(
         |(name, sequence, payload)| {
             vec![Voice::new(name).records("gps", &[entry(sequence, None, &payload)])]
@@ -413,7 +432,7 @@ fn any_messages() -> impl Strategy<Value = Vec<Said>> {
     let rests = vec!["birth", "status", "telemetry", "event", "stream/gps", "stream/..", "x"];
     let garbage = (prop::sample::select(rests), prop::collection::vec(any::<u8>(), 0..50))
         .prop_map(|(rest, bytes)| vec![(format!("outrider/mallory/{rest}"), Bytes::from(bytes))]);
-    let one = prop_oneof![load, record, part, event, status, garbage];
+    let one = prop_oneof![load, own, record, part, event, status, garbage];
     let changed =
         (one, proptest::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>())));
     let changed = changed.prop_map(|(mut said, damage)| {

@@ -15,7 +15,8 @@ use crate::core::telemetry::dictionary::SERIES_MAX;
 use crate::core::telemetry::{Batch, Birth, BootId, Dictionary, Telemetry, Version};
 use crate::core::time::ClockQuality;
 
-/// Dictionaries kept: frames that waited on the vehicle may need the one before the latest.
+/// Dictionaries of birth documents kept: frames that waited on the vehicle may need the one before the latest. And as many of
+/// births in streams, which stand before what needs them: the one of a backlog cannot push out the one of what is said now.
 pub const DICTIONARIES_MAX: usize = 4;
 
 /// Batches and events whose names are kept to tell repeats, of each: several windows of unacknowledged ones.
@@ -65,6 +66,14 @@ pub struct Happened {
     pub arrived: Moment,
 }
 
+impl Happened {
+    /// When it happened as the vehicle has it, but not after it arrived; milliseconds since 1970.
+    pub(super) fn wall_ms(&self) -> Option<i64> {
+        let arrived = self.arrived.wall_ms?;
+        Some(self.event.wall_ms.map_or(arrived, |wall_ms| wall_ms.min(arrived)))
+    }
+}
+
 /// Who a vehicle says it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -98,7 +107,9 @@ pub enum Use {
 pub struct Vehicle {
     pub(super) identity: Identity,
     /// Latest last.
-    pub(super) numberings: VecDeque<Numbering>,
+    pub(super) numberings: VecDeque<Arc<Numbering>>,
+    /// Those of births in streams, latest said last.
+    pub(super) learned: VecDeque<Arc<Numbering>>,
     pub(super) latest: Option<Latest>,
     pub(super) contact: Option<Contact>,
     pub(super) last_event: Option<Happened>,
@@ -154,14 +165,19 @@ impl Vehicle {
         }
         self.identity = identity;
         if !known {
-            // A dictionary that grew replaces what it grew from.
-            self.numberings.retain(|older| !dictionary.contains(older.version()));
-            if self.numberings.len() >= DICTIONARIES_MAX {
-                self.numberings.pop_front();
-            }
-            self.numberings.push_back(Numbering::new(dictionary, names));
+            add(&mut self.numberings, dictionary, names);
         }
         true
+    }
+
+    /// Takes over the dictionary of a birth in a stream.
+    pub(super) fn learn(&mut self, dictionary: &Dictionary, names: &mut Names) {
+        let version = dictionary.version();
+        let known = self.learned.iter().position(|known| known.version() == version);
+        match known.and_then(|place| self.learned.remove(place)) {
+            Some(known) => self.learned.push_back(known),
+            None => add(&mut self.learned, dictionary, names),
+        }
     }
 
     /// Takes over a status document. False when it says nothing that was not known.
@@ -200,7 +216,9 @@ impl Vehicle {
             return None;
         }
         self.counts.events += 1;
-        self.reckoning.observe(boot, event.boot_ms, &arrived);
+        if !self.is_before_birth(boot) {
+            self.reckoning.observe(boot, event.boot_ms, &arrived);
+        }
         let event = Event {
             kind: cut(&event.kind),
             subject: cut(&event.subject),
@@ -222,8 +240,14 @@ impl Vehicle {
     }
 
     /// The dictionary that a batch was numbered with.
-    pub(super) fn numbering(&self, version: Version) -> Option<&Numbering> {
-        self.numberings.iter().rev().find(|numbering| numbering.contains(version))
+    pub(super) fn numbering(&self, version: Version) -> Option<&Arc<Numbering>> {
+        let latest_first = self.numberings.iter().rev().chain(self.learned.iter().rev());
+        latest_first.into_iter().find(|numbering| numbering.contains(version))
+    }
+
+    /// Whether this boot is another than the one of the birth: what is of it waited on the vehicle.
+    fn is_before_birth(&self, boot: BootId) -> bool {
+        self.identity.boot != BootId::default() && self.identity.boot != boot
     }
 
     /// Takes over a compact batch, numbered with `numbering`.
@@ -231,7 +255,8 @@ impl Vehicle {
         let Some((first_ms, last_ms)) = batch.ticks_ms.first().zip(batch.ticks_ms.last()) else {
             return Use::Repeat;
         };
-        let used = self.place(batch.boot, *first_ms, *last_ms, &arrived);
+        let wall = batch.wall.and_then(|wall| Some((batch.wall_ms(*last_ms)?, wall.quality)));
+        let used = self.place(batch.boot, (*first_ms, *last_ms), wall, &arrived);
         if used != Use::Latest {
             return used;
         }
@@ -245,7 +270,6 @@ impl Vehicle {
             })
             .collect();
         order(&mut values);
-        let wall = batch.wall.and_then(|wall| Some((batch.wall_ms(*last_ms)?, wall.quality)));
         self.replace(Latest { boot: batch.boot, boot_ms: *last_ms, wall, arrived, values });
         used
     }
@@ -262,7 +286,10 @@ impl Vehicle {
             return Use::Repeat;
         };
         let boot = BootId::from_text(&telemetry.boot_id);
-        let used = self.place(boot, *first_ms, *last_ms, &arrived);
+        let passed_ms = i64::try_from(last_ms.saturating_sub(*first_ms)).unwrap_or(i64::MAX);
+        let wall_ms = telemetry.wall_ms.and_then(|first| first.checked_add(passed_ms));
+        let wall = wall_ms.map(|wall_ms| (wall_ms, telemetry.clock));
+        let used = self.place(boot, (*first_ms, *last_ms), wall, &arrived);
         if used != Use::Latest {
             return used;
         }
@@ -277,26 +304,34 @@ impl Vehicle {
             })
             .collect();
         order(&mut values);
-        let passed_ms = i64::try_from(last_ms.saturating_sub(*first_ms)).unwrap_or(i64::MAX);
-        let wall_ms = telemetry.wall_ms.and_then(|first| first.checked_add(passed_ms));
-        let wall = wall_ms.map(|wall_ms| (wall_ms, telemetry.clock));
         self.replace(Latest { boot, boot_ms: *last_ms, wall, arrived, values });
         used
     }
 
-    /// Whether a batch is the latest, and that it was here.
-    fn place(&mut self, boot: BootId, first_ms: u64, last_ms: u64, arrived: &Moment) -> Use {
+    /// Whether a batch, from its first to its last tick, is the latest, and that it was here.
+    fn place(
+        &mut self,
+        boot: BootId,
+        (first_ms, last_ms): (u64, u64),
+        wall: Option<(i64, ClockQuality)>,
+        arrived: &Moment,
+    ) -> Use {
         if !remember(&mut self.recent_batches, (boot, first_ms)) {
             self.counts.repeats += 1;
             return Use::Repeat;
         }
         self.counts.batches += 1;
-        self.reckoning.observe(boot, last_ms, arrived);
+        if !self.is_before_birth(boot) {
+            self.reckoning.observe(boot, last_ms, arrived);
+        }
         let late = match &self.latest {
             None => false,
             Some(latest) if latest.boot == boot => last_ms <= latest.boot_ms,
             // The birth of a boot comes before its batches: what is of another boot than the birth waited on the vehicle.
-            Some(_) => boot != self.identity.boot,
+            Some(_) if boot == self.identity.boot => false,
+            Some(latest) if latest.boot == self.identity.boot => true,
+            // Of two boots that both waited, only clocks can tell which was the later.
+            Some(latest) => !wall.zip(latest.wall).is_some_and(|(this, latest)| this.0 > latest.0),
         };
         if late {
             self.counts.late += 1;
@@ -345,6 +380,16 @@ pub(super) fn readable(vehicle: &str, batch: &Batch, numbering: &Numbering) -> T
         let name = numbering.name(number)?;
         Some((name.to_string(), name.resolution))
     })
+}
+
+/// Adds a dictionary to a list of them.
+fn add(numberings: &mut VecDeque<Arc<Numbering>>, dictionary: &Dictionary, names: &mut Names) {
+    // A dictionary that grew replaces what it grew from.
+    numberings.retain(|older| !dictionary.contains(older.version()));
+    if numberings.len() >= DICTIONARIES_MAX {
+        numberings.pop_front();
+    }
+    numberings.push_back(Arc::new(Numbering::new(dictionary, names)));
 }
 
 /// Whether a readable batch is within the limits of a compact one.
