@@ -8,6 +8,7 @@ use outrider::core::presence::{OfflineCause, Speaker, Topics};
 use outrider::core::record::compress::{Effort, Trial};
 use outrider::core::record::{Encoder, Entry, Part, Stamp};
 use outrider::core::state::{Event, Identity, Severity};
+use outrider::core::telemetry::document::JSON_TYPE;
 use outrider::core::telemetry::{
     Batcher, Birth, BootId, EventDocument, Format, Sending, Wall, frame,
 };
@@ -39,7 +40,7 @@ impl Voice {
         }
     }
 
-    fn identity(&self) -> Identity {
+    pub fn identity(&self) -> Identity {
         Identity {
             vehicle: self.name.clone(),
             kind: "ugv".to_owned(),
@@ -107,9 +108,23 @@ impl Voice {
 
     /// A message of records, in parts of at most `part_bytes`.
     pub fn records(&self, stream: &str, epoch: u32, first: u64, payloads: &[Bytes]) -> Publication {
+        let typed: Vec<_> = payloads.iter().map(|payload| (JSON_TYPE, payload.clone())).collect();
+        self.typed_records(stream, epoch, first, &typed)
+    }
+
+    /// The same, each with its content type.
+    pub fn typed_records<T: AsRef<str>>(
+        &self,
+        stream: &str,
+        epoch: u32,
+        first: u64,
+        records: &[(T, Bytes)],
+    ) -> Publication {
         let mut encoder = Encoder::new(epoch, usize::MAX);
-        for (sequence, payload) in (first..).zip(payloads) {
-            assert!(encoder.push(&entry(sequence, None, payload.clone())));
+        for (sequence, (content_type, payload)) in (first..).zip(records) {
+            let content_type = Some(content_type.as_ref().into());
+            let entry = Entry { content_type, ..entry(sequence, None, payload.clone()) };
+            assert!(encoder.push(&entry));
         }
         self.message(stream, encoder)
     }
@@ -146,7 +161,7 @@ fn entry(sequence: u64, part: Option<Part>, payload: Bytes) -> Entry {
         sequence,
         gone: 0,
         stamp: Stamp { boot: BootId::from_text(BOOT), boot_ms: 5_000 + sequence, wall: Some(wall) },
-        content_type: Some("application/json".into()),
+        content_type: Some(JSON_TYPE.into()),
         part,
         payload,
     }

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use outrider::core::telemetry::document::{BIRTH_TYPE, FRAME_TYPE, JSON_TYPE};
+use outrider::core::telemetry::{Batch, Birth, BootId, Column, Dictionary, Format, Sending, frame};
+use outrider::core::time::{ClockQuality, Mono, Now};
 use outrider::shell::mqtt::Notice;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::broker::Broker;
-use super::convoy::Voice;
+use super::convoy::{BOOT, Voice};
 use super::program::{Post, Receiving, lines, until};
 use super::publish;
 use super::publisher::{Vehicle, settings, subscribed};
@@ -22,13 +25,55 @@ const KILLS: u32 = 60;
 /// Every how many rounds of the publisher a large record comes.
 const LARGE_EVERY: u64 = 8;
 
-/// What a record holds: JSON, text, a few bytes or a picture.
+/// Every how many records of its own telemetry a vehicle says what their numbers mean.
+const BIRTH_EVERY: u64 = 40;
+
+/// What a record holds: JSON, a few bytes, what an agent says itself, or a picture.
 fn payload(stream: &str, sequence: u64) -> Bytes {
     match stream {
         "gps" => Bytes::from(format!("{{\"n\":{sequence}}}")),
         "can" => Bytes::from([&[0xff][..], &sequence.to_le_bytes()].concat()),
+        "telemetry" if sequence.is_multiple_of(BIRTH_EVERY) => birth(),
+        "telemetry" => batch(sequence),
+        "events" => Bytes::from(format!(
+            "{{\"version\":1,\"vehicle\":\"alpha\",\"boot_id\":\"{BOOT}\",\"number\":{sequence},\"boot_ms\":{sequence},\
+             \"wall_ms\":null,\"severity\":\"info\",\"kind\":\"test\",\"subject\":\"\",\"text\":\"\"}}"
+        )),
         _ => Bytes::from(vec![(sequence % 251) as u8; 230_000]),
     }
+}
+
+fn content_type(stream: &str, sequence: u64) -> &'static str {
+    match stream {
+        "telemetry" if sequence.is_multiple_of(BIRTH_EVERY) => BIRTH_TYPE,
+        "telemetry" => FRAME_TYPE,
+        _ => JSON_TYPE,
+    }
+}
+
+fn dictionary() -> Dictionary {
+    let series = serde_json::json!({"name": "outrider_load1", "kind": "gauge", "resolution": 0});
+    Dictionary::from_entries(vec![serde_json::from_value(series).unwrap()]).unwrap()
+}
+
+fn birth() -> Bytes {
+    let sending = Sending { format: Format::Compact, sample_ms: 1000, batch_ms: 1000 };
+    let now = Now { mono: Mono::from_millis(1), wall_ms: 0, quality: ClockQuality::Unset };
+    let who = Voice::new("alpha").identity();
+    Birth::new(&who, sending, &dictionary(), now).to_json().into()
+}
+
+fn batch(sequence: u64) -> Bytes {
+    let value = i64::try_from(sequence).unwrap();
+    let batch = Batch {
+        boot: BootId::from_text(BOOT),
+        number: sequence,
+        dictionary: dictionary().version(),
+        wall: None,
+        ticks_ms: vec![sequence],
+        columns: vec![Column::new(0, [Some(value)])],
+    };
+    frame::encode(&batch).into()
 }
 
 /// Publishes until told to stop; says how many records of each stream there are.
@@ -40,19 +85,19 @@ async fn say_everything_twice(
     let mut vehicle = Vehicle::with_queue(settings(port, "alpha"), 64 << 20);
     let alpha = Voice::new("alpha");
     let mut said: BTreeMap<&'static str, u64> =
-        [("gps", 0), ("can", 0), ("camera", 0)].into_iter().collect();
+        ["gps", "can", "telemetry", "events", "camera"].map(|stream| (stream, 0)).into();
     let mut old = Vec::new();
     for round in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        for stream in ["gps", "can"] {
+        for stream in ["gps", "can", "telemetry", "events"] {
             let first = said[stream];
             let count = 1 + round % 5;
-            let payloads: Vec<Bytes> =
-                (first..first + count).map(|sequence| payload(stream, sequence)).collect();
+            let record = |sequence| (content_type(stream, sequence), payload(stream, sequence));
+            let records: Vec<_> = (first..first + count).map(record).collect();
             said.insert(stream, first + count);
-            let records = alpha.records(stream, 7, first, &payloads);
+            let records = alpha.typed_records(stream, 7, first, &records);
             for (topic, payload, retain) in [records.clone(), records.clone()] {
                 vehicle.enqueue(&topic, payload, retain);
             }
@@ -95,7 +140,7 @@ impl Reader {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let settings = settings(port, "reader");
-                let mut subscription = subscribed(settings, "json/alpha/stream/+").await;
+                let mut subscription = subscribed(settings, "json/alpha/#").await;
                 ready.send(()).unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     let wait = Duration::from_millis(200);
@@ -104,8 +149,14 @@ impl Reader {
                     };
                     let Notice::Message(message) = notice else { continue };
                     let document: Value = serde_json::from_slice(&message.payload).unwrap();
-                    let stream = document["stream"].as_str().unwrap().to_owned();
-                    let sequence = document["sequence"].as_u64().unwrap();
+                    let below = message.topic.strip_prefix("json/alpha/").unwrap();
+                    let (stream, number) = match below {
+                        "telemetry" => ("telemetry", "batch"),
+                        "event" => ("events", "number"),
+                        stream => (stream, "sequence"),
+                    };
+                    let stream = stream.to_owned();
+                    let sequence = document[number].as_u64().unwrap();
                     seen.lock().unwrap().entry(stream).or_default().insert(sequence);
                 }
             });
@@ -137,6 +188,12 @@ fn check(post: &Post, stream: &str, count: u64) {
         match stream {
             "gps" => assert_eq!(line["json"]["n"].as_u64(), Some(sequence)),
             "can" => assert!(line["base64"].is_string(), "{line}"),
+            "events" => assert_eq!(line["json"]["number"].as_u64(), Some(sequence)),
+            "telemetry" => {
+                assert_eq!(line["content_type"], content_type(stream, sequence));
+                let binary = line["base64"].is_string();
+                assert_eq!(binary, !sequence.is_multiple_of(BIRTH_EVERY), "{line}");
+            }
             _ => assert_eq!(&file[..], &expected[..], "{line}"),
         }
     }
@@ -145,6 +202,26 @@ fn check(post: &Post, stream: &str, count: u64) {
     let lost: Vec<u64> = (0..count).filter(|sequence| !times.contains_key(sequence)).collect();
     assert!(lost.is_empty(), "{stream} lost {lost:?}");
     assert_eq!(lines.len() as u64, count);
+}
+
+/// Telemetry and events were taken for what they are, each once.
+fn check_own(receiving: &Receiving, said: &BTreeMap<&'static str, u64>) {
+    let metrics = receiving.metrics();
+    for (metric, count) in [
+        ("outrider_fleet_vehicle_batches_total", batches(said)),
+        ("outrider_fleet_vehicle_events_total", said["events"]),
+    ] {
+        let line = format!("{metric}{{vehicle=\"alpha\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    let last = (0..said["telemetry"]).rfind(|sequence| !sequence.is_multiple_of(BIRTH_EVERY));
+    let line = format!("\noutrider_load1{{vehicle=\"alpha\"}} {} ", last.unwrap());
+    assert!(metrics.contains(&line), "{line}{metrics}");
+}
+
+/// Records of telemetry that are no births.
+fn batches(said: &BTreeMap<&'static str, u64>) -> u64 {
+    said["telemetry"] - said["telemetry"].div_ceil(BIRTH_EVERY)
 }
 
 /// Kills a receiving end so many times while records arrive, then waits until it has everything: how many there are of each
@@ -191,6 +268,7 @@ fn killed_over_and_over_it_loses_and_repeats_nothing() {
     let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
     let post = Post::new(broker.port, &["--rotate", "16KiB"]);
     let (receiving, said) = hammer(&broker, &post, KILLS, true);
+    check_own(&receiving, &said);
     assert!(receiving.program.terminate().success());
     for (stream, count) in &said {
         check(&post, stream, *count);
@@ -212,7 +290,16 @@ fn killed_while_it_forwards_it_forwards_everything() {
     let (receiving, said) = hammer(&broker, &post, 10, false);
     for (stream, count) in &said {
         // Some may come twice, but all of it comes.
-        until(&format!("all of {stream}"), || (reader.seen(stream) == *count).then_some(()));
+        let (topic, count) = match *stream {
+            "telemetry" => ("telemetry".to_owned(), batches(&said)),
+            "events" => ("events".to_owned(), *count),
+            stream => (format!("stream/{stream}"), *count),
+        };
+        until(&format!("all of {stream}"), || (reader.seen(&topic) == count).then_some(()));
+    }
+    check_own(&receiving, &said);
+    for stream in ["stream/telemetry", "stream/events"] {
+        assert_eq!(reader.seen(stream), 0, "what is readable needs no other form");
     }
     assert!(receiving.program.terminate().success());
     for (stream, count) in &said {
