@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use outrider::core::catalog::{agent, hardware, mesh, spool};
+use outrider::core::catalog::{agent, delivery, hardware, mesh, spool};
 use outrider::core::exposition::{Format, render};
 use outrider::core::sample::{Kind, Metric, Sample};
 use outrider::core::state::State;
@@ -19,7 +19,7 @@ use fixture::Convoy;
 use promtool::promtool;
 
 fn catalog() -> impl Iterator<Item = &'static Metric> {
-    [mesh::ALL, agent::ALL, spool::ALL, hardware::ALL].into_iter().flatten().copied()
+    [mesh::ALL, agent::ALL, spool::ALL, delivery::ALL, hardware::ALL].into_iter().flatten().copied()
 }
 
 /// A state in which every metric of the mesh and the agent has a value, and each hardware metric one.

@@ -17,6 +17,7 @@ use olsr_bridge::view::{Complaint, Daemon, MeshView};
 use serde::{Deserialize, Serialize};
 
 use crate::core::catalog::mesh::{failure_word, published_cost};
+use crate::core::courier::{DeliveryState, StreamCounts, Way};
 use crate::core::gauges::{self, Gauge};
 use crate::core::graph::{self, Graph};
 use crate::core::health::{self, Health};
@@ -60,6 +61,8 @@ pub struct Status {
     /// The durable queue.
     #[serde(default)]
     pub spool: SpoolStatus,
+    /// How what it holds leaves.
+    pub delivery: Way,
     /// The latest events, newest first.
     pub events: Vec<EventStatus>,
     /// Events since start, including those no longer listed.
@@ -292,6 +295,8 @@ pub struct StreamStatus {
     pub acknowledged_records: u64,
     /// Records dropped or refused, by cause.
     pub dropped: BTreeMap<String, Loss>,
+    /// How they leave.
+    pub delivery: StreamCounts,
 }
 
 /// One event with its age.
@@ -327,7 +332,8 @@ pub fn document(state: &State) -> Status {
             state: state.mqtt.clone(),
             state_age_ms: now.mono.millis().saturating_sub(state.mqtt.since_ms),
         },
-        spool: spool(&state.spool, now.mono),
+        spool: spool(&state.spool, &state.delivery, now.mono),
+        delivery: state.delivery.way,
         events: state
             .events
             .iter()
@@ -344,7 +350,7 @@ pub fn document(state: &State) -> Status {
 
 /// The part of the document about the durable queue.
 #[must_use]
-pub fn spool(spool: &SpoolState, now: Mono) -> SpoolStatus {
+pub fn spool(spool: &SpoolState, delivery: &DeliveryState, now: Mono) -> SpoolStatus {
     let streams = spool.streams.iter().map(|(name, stream)| StreamStatus {
         name: name.clone(),
         priority: stream.priority,
@@ -356,6 +362,7 @@ pub fn spool(spool: &SpoolState, now: Mono) -> SpoolStatus {
         records_per_s: stream.records_per_s,
         acknowledged_records: stream.acknowledged_records,
         dropped: stream.dropped.clone(),
+        delivery: delivery.streams.get(name).copied().unwrap_or_default(),
     });
     SpoolStatus {
         configured: spool.configured,

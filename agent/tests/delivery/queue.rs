@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
-use outrider::core::courier::{Fetched, Held, RecordName, Request};
+use outrider::core::agent::{Input, Order, carry_out};
+use outrider::core::courier::{Fetched, Request, StreamId};
 use outrider::shell::clock;
 use spool::{
-    BootMs, Files, Options, Pace, RecordId, Session, Spool, SpoolHandle, SpoolThread, StreamPolicy,
-    StreamTag,
+    BootMs, Files, Options, Pace, Session, Spool, SpoolHandle, SpoolThread, StreamPolicy, StreamTag,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,54 +65,27 @@ impl Queue {
 
     /// Hands a request of the courier to the thread. Messages are not for it.
     pub fn perform(&self, request: Request) {
-        let answers = self.answers.clone();
-        let done = match request {
+        let tag = |stream: StreamId| self.tags[usize::from(stream.0)];
+        let order = match request {
             Request::Fetch { stream, round, bytes, records } => {
-                let tag = self.tags[usize::from(stream.0)];
-                self.handle().run(move |spool, now| {
-                    let (records, more) = hand_out(spool, tag, now, bytes, records);
-                    let _ = answers.send(Fetched { stream, round, records, more });
-                })
+                Order::Fetch { stream: tag(stream), id: stream, round, bytes, records }
             }
             Request::Acknowledge { stream, records } => {
-                let stream = self.tags[usize::from(stream.0)];
-                self.handle().run(move |spool, now| {
-                    for RecordName { epoch, sequence } in records {
-                        let _ = spool.acknowledge(RecordId { stream, sequence, epoch }, now);
-                    }
-                })
+                Order::Acknowledge { stream: tag(stream), records }
             }
-            Request::Rewind => self.handle().run(|spool, _| spool.rewind()),
+            Request::Rewind => Order::Rewind,
             Request::Publish(..) => return,
         };
-        done.unwrap();
+        let answers = self.answers.clone();
+        let job = move |spool: &mut Spool<Files>, now| {
+            if let Some(Input::Fetched(fetched)) = carry_out(spool, order, now) {
+                let _ = answers.send(fetched);
+            }
+        };
+        self.handle().run(job).unwrap();
     }
 
     fn handle(&self) -> SpoolHandle<Files> {
         self.thread.handle()
     }
-}
-
-/// The next records, and whether there are more: those that the spool does not hand out yet count, too.
-fn hand_out(
-    spool: &mut Spool<Files>,
-    tag: StreamTag,
-    now: BootMs,
-    bytes: usize,
-    records: usize,
-) -> (Vec<Held>, bool) {
-    let mut handed = Vec::new();
-    let mut size = 0;
-    while size < bytes && handed.len() < records {
-        let Some(delivery) = spool.next_of(tag, now) else {
-            let report = spool.report(now);
-            let stream = report.streams.iter().find(|stream| stream.tag == tag).unwrap();
-            return (handed, stream.held.records > stream.handed_out);
-        };
-        size += delivery.payload.len();
-        let RecordId { epoch, sequence, .. } = delivery.id;
-        let stored = Bytes::from(delivery.payload);
-        handed.push(Held { name: RecordName { epoch, sequence }, stored });
-    }
-    (handed, true)
 }

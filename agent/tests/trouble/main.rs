@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod daemon;
+#[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
 mod program;
 mod routing;
 mod sensors;

@@ -210,6 +210,13 @@ impl Agent {
         folder
     }
 
+    /// Ends it as a power cut would, and returns the folder.
+    pub fn kill_and_keep(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
     /// A field of `/proc/<pid>/status` in KiB, such as `VmHWM`.
     pub fn memory_kib(&self, field: &str) -> u64 {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

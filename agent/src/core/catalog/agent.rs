@@ -180,6 +180,7 @@ pub fn visit(state: &State, sink: &mut Sink<'_>) {
         mqtt(state, sink);
     }
     super::spool::visit(state, sink);
+    super::delivery::visit(state, sink);
     http(state, sink);
     sink(&EVENTS, &[], count(state.events.issued()));
     sink(&CONFIG_RELOADS, &["failed"], count(state.reloads.failed));

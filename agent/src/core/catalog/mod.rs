@@ -1,6 +1,7 @@
 //! Every metric the agent knows, in one place: name, meaning, unit, labels, resolution.
 
 pub mod agent;
+pub mod delivery;
 pub mod hardware;
 pub mod mesh;
 pub mod spool;

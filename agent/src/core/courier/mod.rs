@@ -47,7 +47,7 @@ use crate::core::presence::Topics;
 use crate::core::record::compress::Effort;
 use crate::core::time::Mono;
 
-pub use self::report::DeliveryState;
+pub use self::report::{DeliveryState, Way};
 use self::stream::{Packed, Room, Stream, Supply};
 
 /// Bytes of records that are fetched before they are packed, all streams together: twice what a link of 1 Gbit/s carries

@@ -9,8 +9,17 @@ use crate::core::pacing::Flow;
 use crate::core::time::Mono;
 
 /// How gathered records leave.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryState {
+    /// The way to the broker.
+    pub way: Way,
+    /// Streams by name.
+    pub streams: BTreeMap<String, StreamCounts>,
+}
+
+/// How the way to the broker is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
     /// Messages without acknowledgement.
     pub in_flight: u64,
     /// Bytes of them.
@@ -27,22 +36,25 @@ pub struct DeliveryState {
     pub day_bytes: u64,
     /// Acknowledgements of what was not in flight.
     pub stray: u64,
-    /// Streams by name.
-    pub streams: BTreeMap<String, StreamCounts>,
 }
 
 impl DeliveryState {
     /// Takes in how it is at `now`.
     pub fn observe(&mut self, courier: &mut Courier, now: Mono) {
-        self.in_flight = courier.in_flight() as u64;
-        self.in_flight_bytes = courier.in_flight_bytes();
-        self.window_bytes = courier.flow().map_or(0, Flow::window_bytes);
-        self.goodput = courier.flow().and_then(Flow::goodput);
-        let trip = courier.flow().and_then(Flow::shortest_trip);
-        self.round_trip_ms = trip.map(|trip| u64::try_from(trip.as_millis()).unwrap_or(u64::MAX));
-        self.link_cost = courier.budget().link_state().cost;
-        self.day_bytes = courier.budget().day(now).bytes;
-        self.stray = courier.stray_total();
+        let link_cost = courier.budget().link_state().cost;
+        let day_bytes = courier.budget().day(now).bytes;
+        let flow = courier.flow();
+        let trip = flow.and_then(Flow::shortest_trip);
+        self.way = Way {
+            in_flight: courier.in_flight() as u64,
+            in_flight_bytes: courier.in_flight_bytes(),
+            window_bytes: flow.map_or(0, Flow::window_bytes),
+            goodput: flow.and_then(Flow::goodput),
+            round_trip_ms: trip.map(|trip| u64::try_from(trip.as_millis()).unwrap_or(u64::MAX)),
+            link_cost,
+            day_bytes,
+            stray: courier.stray_total(),
+        };
         for (setup, counts) in courier.streams() {
             // Looked up first: this happens after everything, and a name is copied once.
             match self.streams.get_mut(&*setup.name) {

@@ -282,8 +282,13 @@ fn families<'f>(fleet: &'f Fleet, now: &Moment) -> Families<'f> {
 
 impl Families<'_> {
     fn write(&self, text: &mut String, format: Format) {
-        let catalogs =
-            [catalog::mesh::ALL, catalog::agent::ALL, catalog::hardware::ALL, catalog::spool::ALL];
+        let catalogs = [
+            catalog::mesh::ALL,
+            catalog::agent::ALL,
+            catalog::hardware::ALL,
+            catalog::spool::ALL,
+            catalog::delivery::ALL,
+        ];
         let known: BTreeMap<&str, &Metric> =
             catalogs.into_iter().flatten().map(|metric| (metric.name, *metric)).collect();
         for (metric, samples) in &self.samples {

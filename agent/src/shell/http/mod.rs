@@ -182,7 +182,9 @@ pub fn answer(state: &State, read: Read) -> Answer {
             let health = health::judge(state);
             Answer::json(if health.healthy { 200 } else { 503 }, &health)
         }
-        Read::Streams => Answer::json(200, &status::spool(&state.spool, state.now.mono)),
+        Read::Streams => {
+            Answer::json(200, &status::spool(&state.spool, &state.delivery, state.now.mono))
+        }
         Read::Ready => {
             let health = health::judge(state);
             Answer::json(if health.ready { 200 } else { 503 }, &health)

@@ -187,9 +187,18 @@ function spool(status) {
     rows.push([stream.name, [
       plural(stream.held_records, "record", "records") + ", " + bytes(stream.held_bytes),
       stream.oldest_age_ms == null ? null : "oldest " + duration(stream.oldest_age_ms),
+      stream.delivery.held ? "held: the link is too costly" : null,
+      stream.delivery.refused ? "refused by the broker " + stream.delivery.refused + " times" : null,
       lost.length ? "lost " + lost.map(([cause, loss]) => loss.records + " " + cause).join(", ") : null,
     ].filter(Boolean).join("; ")]);
   }
+  const way = status.delivery;
+  if (s.open && way && way.window_bytes) rows.push(["Leaving", [
+    way.goodput == null ? null : bytes(way.goodput) + "/s",
+    bytes(way.in_flight_bytes) + " on the way",
+    way.round_trip_ms == null ? null : "acknowledged in " + way.round_trip_ms + " ms",
+    way.link_cost == null ? null : "link cost " + way.link_cost,
+  ].filter(Boolean).join("; ")]);
   if (s.bad_bytes) rows.push(["Damaged", bytes(s.bad_bytes)]);
   const list = byId("spool");
   facts(list, rows);
