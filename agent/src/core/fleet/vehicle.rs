@@ -331,7 +331,7 @@ impl Vehicle {
             Some(_) if boot == self.identity.boot => false,
             Some(latest) if latest.boot == self.identity.boot => true,
             // Of two boots that both waited, only clocks can tell which was the later.
-            Some(latest) => !wall.zip(latest.wall).is_some_and(|(this, latest)| this.0 > latest.0),
+            Some(latest) => wall.zip(latest.wall).is_none_or(|(this, latest)| this.0 <= latest.0),
         };
         if late {
             self.counts.late += 1;

@@ -41,8 +41,9 @@ const GROUP_AGE_MAX: Duration = Duration::from_millis(100);
 const GROUP_MESSAGES_MAX: usize = 512;
 const GROUP_BYTES_MAX: usize = 4 << 20;
 
-/// Documents waiting to be forwarded beyond which nothing more is taken in.
+/// Documents waiting to be forwarded, and their bytes, beyond which nothing more is taken in.
 const FORWARDING_MAX: usize = 4096;
+const FORWARDING_BYTES_MAX: usize = 32 << 20;
 
 /// Pause before a state that could not be written is opened anew.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -112,13 +113,16 @@ struct Gathering {
     messages: usize,
     receipts: Vec<Receipt>,
     publishes: Vec<Publish>,
+    publish_bytes: usize,
     /// When the first and the last of them came.
     since: Option<(Instant, Instant)>,
 }
 
 impl Gathering {
     fn is_full(&self) -> bool {
-        self.messages >= GROUP_MESSAGES_MAX || self.group.journal.len() >= GROUP_BYTES_MAX
+        self.messages >= GROUP_MESSAGES_MAX
+            || self.group.journal.len() >= GROUP_BYTES_MAX
+            || self.publish_bytes >= FORWARDING_BYTES_MAX
     }
 
     fn due(&self) -> Option<Instant> {
@@ -276,6 +280,7 @@ impl Shell {
     async fn next(&mut self, seconds: &mut tokio::time::Interval) -> Event {
         let room = !self.gathering.is_full()
             && self.outgoing.unforwarded().len() < FORWARDING_MAX
+            && self.outgoing.unforwarded_bytes() < FORWARDING_BYTES_MAX
             && matches!(self.state, State::Ready(_) | State::Busy(_));
         let due = self.gathering.due().filter(|_| matches!(self.state, State::Ready(_)));
         tokio::select! {
@@ -360,6 +365,8 @@ impl Shell {
             journal::put(&mut gathering.group.journal, &Entry::Message { topic, payload, arrived });
         }
         gathering.group.writes.extend(taken.writes);
+        gathering.publish_bytes +=
+            taken.publishes.iter().map(|publish| publish.payload.len()).sum::<usize>();
         gathering.publishes.extend(taken.publishes);
     }
 

@@ -25,6 +25,8 @@ pub struct Outgoing {
     /// Not yet acknowledged by the broker, by number; true when it is on its way.
     documents: BTreeMap<u64, (Publish, bool)>,
     in_flight: usize,
+    /// Bytes of all documents.
+    bytes: usize,
     owed: VecDeque<Owed>,
     /// Last number that was handed over.
     last: u64,
@@ -50,6 +52,7 @@ impl Outgoing {
     pub fn hand_over(&mut self, publishes: Vec<Publish>, receipts: Vec<Receipt>) {
         for publish in publishes {
             self.last = self.last.max(publish.number);
+            self.bytes += publish.payload.len();
             self.documents.insert(publish.number, (publish, false));
         }
         self.owed.push_back(Owed { forwarded: self.last, receipts });
@@ -59,8 +62,9 @@ impl Outgoing {
 
     /// The broker has a document, or will never take it.
     pub fn done(&mut self, id: RecordId) {
-        if let Some((_, true)) = self.documents.remove(&id.0) {
-            self.in_flight -= 1;
+        if let Some((publish, on_its_way)) = self.documents.remove(&id.0) {
+            self.bytes -= publish.payload.len();
+            self.in_flight -= usize::from(on_its_way);
         }
         self.submit();
         self.settle();
@@ -75,6 +79,12 @@ impl Outgoing {
     /// Documents that the broker has not acknowledged.
     pub fn unforwarded(&self) -> impl ExactSizeIterator<Item = &Publish> {
         self.documents.values().map(|(publish, _)| publish)
+    }
+
+    /// Bytes of these documents.
+    #[must_use]
+    pub fn unforwarded_bytes(&self) -> usize {
+        self.bytes
     }
 
     fn submit(&mut self) {
