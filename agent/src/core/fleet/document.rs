@@ -49,6 +49,8 @@ pub struct Document<'f> {
     messages: u64,
     incomplete_records: usize,
     abandoned_records: u64,
+    incomplete_files: usize,
+    abandoned_files: u64,
     forgotten_vehicles: u64,
     refused: BTreeMap<&'static str, u64>,
     last_refusal: Option<LastRefusal<'f>>,
@@ -86,6 +88,10 @@ pub struct Storage {
     pub commits: u64,
     /// Bytes of the journal.
     pub journal_bytes: u64,
+    /// Gathered files that were whole, since the state was opened.
+    pub files: u64,
+    /// Gathered files that had other bytes than their vehicles announced.
+    pub damaged_files: u64,
     /// What was found to be damaged at the start.
     pub damage: Vec<String>,
 }
@@ -201,6 +207,8 @@ pub fn document<'f>(
         messages: fleet.messages,
         incomplete_records: fleet.receiver.incomplete(),
         abandoned_records: fleet.receiver.abandoned(),
+        incomplete_files: fleet.files.incomplete(),
+        abandoned_files: fleet.files.abandoned(),
         forgotten_vehicles: fleet.forgotten_vehicles,
         refused: fleet.refused.iter().map(|(cause, count)| (cause.word(), *count)).collect(),
         last_refusal: last_refusal.map(|(topic, text, at)| LastRefusal {

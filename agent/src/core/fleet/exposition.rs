@@ -45,6 +45,10 @@ pub struct Plant {
     pub commits: u64,
     /// Bytes of the journal.
     pub journal_bytes: u64,
+    /// Gathered files that were put together.
+    pub files: u64,
+    /// Gathered files that had other bytes than announced.
+    pub damaged_files: u64,
     /// Documents that the broker has not taken yet.
     pub forwarding: u64,
 }
@@ -91,6 +95,21 @@ static INCOMPLETE: Metric = Metric::gauge(
 static ABANDONED: Metric = Metric::counter(
     "outrider_fleet_abandoned_records_total",
     "Records whose parts were given up because there was no room for them.",
+    &[],
+);
+static FILES: Metric = Metric::counter(
+    "outrider_fleet_files_total",
+    "Gathered files whose bytes have all come, by whether they are those that the vehicle announced.",
+    &["outcome"],
+);
+static INCOMPLETE_FILES: Metric = Metric::gauge(
+    "outrider_fleet_incomplete_files",
+    "Gathered files of which only some chunks have come.",
+    &[],
+);
+static ABANDONED_FILES: Metric = Metric::counter(
+    "outrider_fleet_abandoned_files_total",
+    "Gathered files whose chunks were given up because there was no room for them.",
     &[],
 );
 static VEHICLES: Metric =
@@ -192,6 +211,10 @@ fn receiving_end(fleet: &Fleet, plant: &Plant, page: &mut Page) {
     page.sample(&FORWARDING, &[], plant.forwarding as f64);
     page.sample(&INCOMPLETE, &[], fleet.receiver.incomplete() as f64);
     page.sample(&ABANDONED, &[], fleet.receiver.abandoned() as f64);
+    page.sample(&FILES, &["whole"], plant.files as f64);
+    page.sample(&FILES, &["damaged"], plant.damaged_files as f64);
+    page.sample(&INCOMPLETE_FILES, &[], fleet.files.incomplete() as f64);
+    page.sample(&ABANDONED_FILES, &[], fleet.files.abandoned() as f64);
     page.sample(&VEHICLES, &[], fleet.vehicles.len() as f64);
 }
 

@@ -49,6 +49,15 @@ pub enum Entry<'e> {
         /// The last of them.
         up_to: u64,
     },
+    /// A gathered file is whole, and next it gets its name.
+    Finishing {
+        /// Whose stream.
+        vehicle: &'e str,
+        /// Its name.
+        stream: &'e str,
+        /// The file's temporary name.
+        part: &'e str,
+    },
 }
 
 /// The beginning of a journal.

@@ -4,11 +4,14 @@
 //! ```text
 //! <vehicle>/<stream>/000001.jsonl            one line for each record
 //! <vehicle>/<stream>/<epoch>-<sequence>.bin  its payload, when that is large
+//! <vehicle>/<stream>/files/...               what was gathered as a file (super::files)
 //! ```
 //!
 //! A line has the record's name, times and type, and one of: `json`, the payload, when it is a JSON document in one line;
 //! `text`, when it is other UTF-8; `base64`, when it is neither; `file`, the name of the file beside the line, when it is
-//! larger than [`TEXT_BYTES_MAX`] or [`BINARY_BYTES_MAX`]. So nothing depends on what a sender says that its payload is.
+//! larger than [`TEXT_BYTES_MAX`] or [`BINARY_BYTES_MAX`]. So nothing depends on what a sender says that its payload is, but for
+//! gathered files: a whole one is always a file, and the line of a chunk has no payload, because the file that it belongs to
+//! will have it.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -28,6 +31,17 @@ pub const BINARY_BYTES_MAX: usize = 4 << 10;
 
 /// Longest name of a folder made from a vehicle's name; file systems allow 255 bytes.
 const FOLDER_BYTES_MAX: usize = 120;
+
+/// Where the payload of a record is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In its line, or beside it when it is large.
+    InLine,
+    /// In a file that has or will have this path from the folder of its stream, and is written elsewhere.
+    InFile(String),
+    /// In a file that it is a part of.
+    InPart,
+}
 
 /// What is written for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,18 +130,28 @@ fn text_field(line: &mut Vec<u8>, name: &str, text: &str) {
 
 /// What is written to files for a record.
 #[must_use]
-pub fn write(vehicle: &str, stream: &str, record: &Received, arrived: &Moment) -> Write {
+pub fn write(
+    vehicle: &str,
+    stream: &str,
+    record: &Received,
+    arrived: &Moment,
+    kept: Kept,
+) -> Write {
     let mut line = head(vehicle, stream, record, arrived);
     let mut file = None;
-    match body(&record.payload, [TEXT_BYTES_MAX, BINARY_BYTES_MAX]) {
-        Body::Json(json) => field(&mut line, "json", json),
-        Body::Text(text) => text_field(&mut line, "text", text),
-        Body::Binary => text_field(&mut line, "base64", &base64(&record.payload)),
-        Body::Large => {
-            let name = format!("{}-{}.bin", record.epoch, record.sequence);
-            text_field(&mut line, "file", &name);
-            file = Some((name, record.payload.clone()));
-        }
+    match kept {
+        Kept::InFile(path) => text_field(&mut line, "file", &path),
+        Kept::InPart => line.push(b'}'),
+        Kept::InLine => match body(&record.payload, [TEXT_BYTES_MAX, BINARY_BYTES_MAX]) {
+            Body::Json(json) => field(&mut line, "json", json),
+            Body::Text(text) => text_field(&mut line, "text", text),
+            Body::Binary => text_field(&mut line, "base64", &base64(&record.payload)),
+            Body::Large => {
+                let name = format!("{}-{}.bin", record.epoch, record.sequence);
+                text_field(&mut line, "file", &name);
+                file = Some((name, record.payload.clone()));
+            }
+        },
     }
     line.push(b'\n');
     Write { vehicle: vehicle.to_owned(), stream: stream.to_owned(), line, file }
@@ -164,21 +188,28 @@ fn base64(bytes: &[u8]) -> String {
 /// or a dash at its beginning. Long names are cut and get a checksum, so that they stay unique.
 #[must_use]
 pub fn folder(vehicle: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let mut folder = String::new();
-    for (at, byte) in vehicle.bytes().enumerate() {
-        if plain(byte) || (at > 0 && b".-".contains(&byte)) {
-            folder.push(char::from(byte));
-        } else {
-            folder.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    let mut folder = plain(vehicle.as_bytes());
     if folder.len() > FOLDER_BYTES_MAX {
         folder.truncate(FOLDER_BYTES_MAX);
         // No plain name has this sign, so a short name cannot look like a cut one.
         folder.push_str(&format!("~{:08x}", crc32c(vehicle.as_bytes())));
     }
     folder
+}
+
+/// A name that hurts no file system and no shell: bytes other than letters, digits and `_` as `%` and two digits, but for a dot or
+/// a dash that is not at its beginning.
+pub(super) fn plain(name: &[u8]) -> String {
+    let mut text = String::new();
+    for (at, &byte) in name.iter().enumerate() {
+        let stays = byte.is_ascii_alphanumeric() || byte == b'_';
+        if stays || (at > 0 && b".-".contains(&byte)) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// The name of a file of lines.
@@ -217,7 +248,7 @@ mod tests {
     #[test]
     fn a_line_is_as_documented() {
         let arrived = Moment { wall_ms: Some(1_795_000_000_000), ..Moment::default() };
-        let line = |payload: &[u8]| write("alpha", "gps", &record(payload), &arrived);
+        let line = |payload: &[u8]| write("alpha", "gps", &record(payload), &arrived, Kept::InLine);
         let head = |bytes: usize| {
             format!(
                 r#"{{"vehicle":"alpha","stream":"gps","epoch":3,"sequence":9,"boot_id":"01010101-0101-0101-0101-010101010101","boot_ms":5,"wall_ms":null,"clock":"unset","received_ms":1795000000000,"content_type":"text/x","bytes":{bytes}"#
@@ -293,7 +324,7 @@ mod tests {
             any::<String>().prop_map(String::into_bytes),
             "[\\[\\]{}0-9,\":a\\\\ ]{0,20}".prop_map(String::into_bytes),
         ]) {
-            let Write { line, file, .. } = write("v", "s", &record(&payload), &Moment::default());
+            let Write { line, file, .. } = write("v", "s", &record(&payload), &Moment::default(), Kept::InLine);
             prop_assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
             let document: Value = serde_json::from_slice(&line).unwrap();
             prop_assert!(file.is_none());

@@ -6,7 +6,7 @@
 //!
 //! 1. [`Fleet::take`] takes a message and says what follows from it. Nothing has happened yet.
 //! 2. The shell appends the message to a journal ([`journal`]) and waits until that is on the disk.
-//! 3. It appends the records to their files and tells the broker that the message need not be sent again.
+//! 3. It appends the records to their files, puts gathered files together ([`files`]) and tells the broker that the message need not be sent again.
 //! 4. When the journal has grown, [`Fleet::snapshot`] and the lengths of the files replace it.
 //!
 //! After a crash at any point the snapshot is restored, the files are cut to the lengths in it, and the journal is taken
@@ -20,12 +20,13 @@
 //!
 //! # Bounds
 //!
-//! [`VEHICLES_MAX`], [`STREAMS_MAX`], [`EVENTS_MAX`], [`INCOMPLETE_BYTES_MAX`], [`FORWARDED_BYTES_MAX`],
+//! [`VEHICLES_MAX`], [`STREAMS_MAX`], [`EVENTS_MAX`], [`INCOMPLETE_BYTES_MAX`], [`FORWARDED_BYTES_MAX`], [`files::PARTS_BYTES_MAX`],
 //! [`names::NAMES_BYTES_MAX`], and 2048 series in each dictionary. A vehicle that is heard is not pushed out by others: who invents names finds the fleet full, and cannot
 //! displace anybody before [`FORGET_AFTER_MS`] of silence. What is turned away is counted by cause.
 
 pub mod document;
 pub mod exposition;
+pub mod files;
 pub mod journal;
 pub mod line;
 pub mod moment;
@@ -42,6 +43,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::files::{Files, Step};
 use self::line::Write;
 use self::moment::Moment;
 use self::names::Names;
@@ -104,6 +106,8 @@ pub struct Taken {
     pub changed: bool,
     /// Records for the files.
     pub writes: Vec<Write>,
+    /// What is to be done to gathered files, before the records are written.
+    pub steps: Vec<Step>,
     /// Documents for another topic.
     pub publishes: Vec<Publish>,
 }
@@ -127,6 +131,7 @@ pub struct Fleet {
     receiver: Receiver,
     /// By vehicle and name.
     streams: BTreeMap<(String, String), Stream>,
+    files: Files,
     /// Oldest first.
     events: VecDeque<(String, Happened)>,
     messages: u64,
@@ -149,6 +154,7 @@ impl Fleet {
             vehicles: BTreeMap::new(),
             receiver: Receiver::new(INCOMPLETE_BYTES_MAX),
             streams: BTreeMap::new(),
+            files: Files::default(),
             events: VecDeque::new(),
             messages: 0,
             refused: BTreeMap::new(),
@@ -343,7 +349,8 @@ impl Fleet {
         seen.bytes = seen.bytes.saturating_add(bytes);
         let mut taken = Taken { changed, ..Taken::default() };
         for record in &received {
-            taken.writes.push(line::write(name, stream, record, &message.arrived));
+            let kept = self.files.take(name, stream, record, &mut taken.steps);
+            taken.writes.push(line::write(name, stream, record, &message.arrived, kept));
             let publishes = match self.own(name, stream, record, message.arrived) {
                 Some(Ok(own)) => own.publishes,
                 Some(Err(refused)) => {

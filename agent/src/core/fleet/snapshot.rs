@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::files::Files;
 use super::moment::{Moment, Reckoning};
 use super::names::{Name, Names, Numbering};
 use super::vehicle::{Contact, Counts, Happened, Identity, Latest, Vehicle};
@@ -84,6 +85,7 @@ pub(super) struct Saved {
 struct Added {
     /// Dictionaries of births in streams, by vehicle.
     learned: BTreeMap<String, Vec<SavedNumbering>>,
+    files: Files,
 }
 
 /// Places of names in the list that is written.
@@ -125,7 +127,7 @@ impl Fleet {
             forgotten_vehicles: self.forgotten_vehicles,
             published: self.published,
         };
-        postcard::to_allocvec(&(saved, Added { learned }))
+        postcard::to_allocvec(&(saved, Added { learned, files: self.files.clone() }))
             .expect("strings, numbers and lists serialise")
     }
 
@@ -140,15 +142,16 @@ impl Fleet {
     ) -> Result<Fleet, SnapshotError> {
         let malformed = |_| SnapshotError::Malformed;
         let (saved, rest) = postcard::take_from_bytes::<Saved>(snapshot).map_err(malformed)?;
-        let mut added = match rest {
+        let added: Added = match rest {
             [] => Added::default(),
             rest => postcard::from_bytes(rest).map_err(malformed)?,
         };
         let mut names = Names::default();
         let shared: Vec<Option<Arc<Name>>> =
             saved.names.into_iter().map(|name| names.share(name)).collect();
+        let mut learned = added.learned;
         let vehicles = saved.vehicles.into_iter().map(|(name, saved)| {
-            let learned = added.learned.remove(&name).unwrap_or_default();
+            let learned = learned.remove(&name).unwrap_or_default();
             let learned = load_all(learned, &shared);
             (name, Vehicle { learned, ..load(saved, &shared) })
         });
@@ -159,6 +162,7 @@ impl Fleet {
             names,
             receiver,
             streams: saved.streams,
+            files: added.files,
             events: saved.events,
             forgotten_vehicles: saved.forgotten_vehicles,
             published: saved.published,

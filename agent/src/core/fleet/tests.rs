@@ -1,6 +1,7 @@
 //! The fleet as a whole: what counts when messages come late, twice or broken, what is written down and what survives a
 //! restart. All inputs are what agents write, or damage to that.
 
+mod files;
 mod own;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::core::catalog::{Sink, hardware, mesh};
 use crate::core::exposition::Format;
 use crate::core::presence::{OfflineCause, Speaker, Topics};
 use crate::core::record::compress::{Effort, Trial};
-use crate::core::record::{Encoder, Entry, Part, Stamp};
+use crate::core::record::{Encoder, Entry, Part, Stamp, file};
 use crate::core::state::{Event, Identity, Severity};
 use crate::core::telemetry::{Batcher, Format as Form, Sending, document};
 use crate::core::time::{ClockQuality, Mono, Now};
@@ -418,6 +419,25 @@ fn any_messages() -> impl Strategy<Value = Vec<Said>> {
             vec![Voice::new(name).records("gps", &[entry(sequence, None, &payload)])]
         },
     );
+    let file = (vehicle.clone(), 50_u64..70, 0_u8..4, 0_u64..3).prop_map(
+        |(name, sequence, seed, place)| {
+            let id = format!("{seed:02x}").repeat(16);
+            let typed = |content_type: &str, payload: &[u8]| Entry {
+                content_type: Some(content_type.into()),
+                ..entry(sequence, None, payload)
+            };
+            let manifest =
+                serde_json::json!({"file": id, "name": "x", "size": 20, "sha256": id.repeat(2)});
+            let record = match place {
+                2 => typed(file::MANIFEST_TYPE, manifest.to_string().as_bytes()),
+                place => typed(
+                    &format!("{}; file={id}; offset={}", file::CHUNK_TYPE, place * 10),
+                    &[seed; 10],
+                ),
+            };
+            vec![Voice::new(name).records("camera", &[record])]
+        },
+    );
     let part = (0_u64..4, 0_u64..3).prop_map(move |(sequence, third)| {
         let part = Part { total: 30, offset: third * 10 };
         vec![alpha().records("camera", &[entry(sequence, Some(part), &[7; 10])])]
@@ -432,7 +452,7 @@ fn any_messages() -> impl Strategy<Value = Vec<Said>> {
     let rests = vec!["birth", "status", "telemetry", "event", "stream/gps", "stream/..", "x"];
     let garbage = (prop::sample::select(rests), prop::collection::vec(any::<u8>(), 0..50))
         .prop_map(|(rest, bytes)| vec![(format!("outrider/mallory/{rest}"), Bytes::from(bytes))]);
-    let one = prop_oneof![load, own, record, part, event, status, garbage];
+    let one = prop_oneof![load, own, file, record, part, event, status, garbage];
     let changed =
         (one, proptest::option::weighted(0.2, (any::<prop::sample::Index>(), any::<u8>())));
     let changed = changed.prop_map(|(mut said, damage)| {
@@ -468,11 +488,12 @@ proptest! {
         let mut fleet = forwarding();
         let mut journal = journal::head(1).to_vec();
         let (mut snapshot, mut writes, mut written_at_snapshot) = (fleet.snapshot(), Vec::new(), 0);
+        let (mut steps, mut done_at_snapshot) = (Vec::new(), 0);
         for (place, (topic, payload)) in messages[..crash_at].iter().enumerate() {
             if place == snapshot_at {
                 snapshot = fleet.snapshot();
                 journal = journal::head(2).to_vec();
-                written_at_snapshot = writes.len();
+                (written_at_snapshot, done_at_snapshot) = (writes.len(), steps.len());
             }
             let arrived = at(place as u64);
             let taken = fleet.take(&Message { topic, payload, arrived });
@@ -480,19 +501,25 @@ proptest! {
                 journal::put(&mut journal, &journal::Entry::Message { topic, payload, arrived });
             } else {
                 prop_assert!(taken.writes.is_empty() && taken.publishes.is_empty());
+                prop_assert!(taken.steps.is_empty());
             }
             writes.extend(taken.writes);
+            steps.extend(taken.steps);
         }
         let prefix = Prefix::new("outrider");
         let mut again = Fleet::restore(&snapshot, prefix, Some(Prefix::new("json"))).unwrap();
         let mut written = writes[..written_at_snapshot].to_vec();
+        let mut done = steps[..done_at_snapshot].to_vec();
         let generation = if snapshot_at < crash_at { 2 } else { 1 };
         for entry in journal::Entries::new(&journal, generation).unwrap() {
             let journal::Entry::Message { topic, payload, arrived } = entry else { panic!() };
             let payload = &Bytes::copy_from_slice(payload);
-            written.extend(again.take(&Message { topic, payload, arrived }).writes);
+            let taken = again.take(&Message { topic, payload, arrived });
+            written.extend(taken.writes);
+            done.extend(taken.steps);
         }
         prop_assert_eq!(&written, &writes);
+        prop_assert_eq!(&done, &steps);
         prop_assert_eq!(again.published, fleet.published);
         // Neither what counts from the start of a process is the same, nor what was not worth an entry: repeats.
         fleet.recovered();

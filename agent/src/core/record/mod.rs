@@ -52,6 +52,7 @@ pub mod compress;
 mod decode;
 pub mod dedup;
 mod encode;
+pub mod file;
 mod ranges;
 pub mod stored;
 

@@ -3,13 +3,37 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use serde::{Deserialize, Serialize};
+
 use super::bytes::{Reader, put_varint};
 
 /// Numbers. Ranges in it are never empty, never touch and never overlap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<(u64, u64)>", try_from = "Vec<(u64, u64)>")]
 pub(crate) struct Ranges {
     /// Last of each range, by its first.
     ranges: BTreeMap<u64, u64>,
+}
+
+impl From<Ranges> for Vec<(u64, u64)> {
+    /// First and last of each.
+    fn from(ranges: Ranges) -> Vec<(u64, u64)> {
+        ranges.ranges.into_iter().collect()
+    }
+}
+
+impl TryFrom<Vec<(u64, u64)>> for Ranges {
+    type Error = &'static str;
+
+    fn try_from(ranges: Vec<(u64, u64)>) -> Result<Ranges, &'static str> {
+        let apart = |pair: &[(u64, u64)]| {
+            pair[1].0.checked_sub(pair[0].1).is_some_and(|distance| distance > 1)
+        };
+        if ranges.windows(2).all(apart) && ranges.iter().all(|(first, last)| first <= last) {
+            return Ok(Ranges { ranges: ranges.into_iter().collect() });
+        }
+        Err("ranges touch or are empty")
+    }
 }
 
 impl Ranges {

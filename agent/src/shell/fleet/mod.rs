@@ -365,6 +365,7 @@ impl Shell {
             journal::put(&mut gathering.group.journal, &Entry::Message { topic, payload, arrived });
         }
         gathering.group.writes.extend(taken.writes);
+        gathering.group.steps.extend(taken.steps);
         gathering.publish_bytes +=
             taken.publishes.iter().map(|publish| publish.payload.len()).sum::<usize>();
         gathering.publishes.extend(taken.publishes);
@@ -414,8 +415,9 @@ impl Shell {
         }));
     }
 
-    fn committed(&mut self, store: Box<Store>, result: Result<(), String>) {
+    fn committed(&mut self, mut store: Box<Store>, result: Result<(), String>) {
         self.storage.journal_bytes = store.journal_bytes();
+        self.look_at_files(&mut store);
         match result {
             Ok(()) => {
                 self.storage.commits += 1;
@@ -428,6 +430,14 @@ impl Shell {
                 self.storage_down(error);
             }
         }
+    }
+
+    fn look_at_files(&mut self, store: &mut Store) {
+        let (counts, complaints) = store.files();
+        for text in complaints {
+            tracing::warn!("{text}");
+        }
+        (self.storage.files, self.storage.damaged_files) = (counts.whole, counts.damaged);
     }
 
     /// Nothing can be kept: whatever is not acknowledged stays with the broker.
@@ -446,7 +456,7 @@ impl Shell {
     }
 
     fn opened(&mut self, opened: Opened) {
-        let (store, Recovered { fleet, unforwarded, damage }) = match opened {
+        let (mut store, Recovered { fleet, unforwarded, damage }) = match opened {
             Ok(opened) => *opened,
             Err(error) => return self.storage_down(error),
         };
@@ -458,6 +468,7 @@ impl Shell {
         }
         self.storage.damage = damage;
         self.storage.journal_bytes = store.journal_bytes();
+        self.look_at_files(&mut store);
         self.fleet = fleet;
         self.state = State::Ready(Box::new(store));
         self.noted = 0;
@@ -485,6 +496,8 @@ impl Shell {
             storage: self.storage.error.is_none(),
             commits: self.storage.commits,
             journal_bytes: self.storage.journal_bytes,
+            files: self.storage.files,
+            damaged_files: self.storage.damaged_files,
             forwarding: self.outgoing.unforwarded().len() as u64,
         };
         match query {

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::streams::{Known, Streams};
+use super::streams::{Counts, Known, Streams};
+use crate::core::fleet::files::{Part, Step};
 use crate::core::fleet::journal::{self, Entries, Entry};
 use crate::core::fleet::line::Write;
 use crate::core::fleet::topic::Prefix;
@@ -56,6 +57,8 @@ pub struct Group {
     pub journal: Vec<u8>,
     /// Records for the files.
     pub writes: Vec<Write>,
+    /// What is to be done to gathered files.
+    pub steps: Vec<Step>,
     /// What the fleet knows with this group, when it is time for that.
     pub snapshot: Option<Snapshot>,
 }
@@ -149,10 +152,16 @@ impl Store {
         let path = journal_path(state, generation);
         let content = read_file(&path).map_err(|error| say("read", &path, &error))?;
         let content = Bytes::from(content.unwrap_or_default());
-        let mut replay =
-            Replay { fleet: &mut fleet, writes: Vec::new(), chosen: Vec::new(), unforwarded };
+        let mut replay = Replay {
+            fleet: &mut fleet,
+            writes: Vec::new(),
+            steps: Vec::new(),
+            chosen: Vec::new(),
+            finishing: Vec::new(),
+            unforwarded,
+        };
         let whole = replay.run(&content, generation);
-        let Replay { writes, chosen, unforwarded, .. } = replay;
+        let Replay { writes, steps, chosen, finishing, unforwarded, .. } = replay;
         if whole == 0 && !content.is_empty() {
             damage.push(quarantine(&path, "it does not begin like a journal")?);
         } else if content.len() > whole {
@@ -183,12 +192,15 @@ impl Store {
                 for (vehicle, stream, file) in chosen.iter().filter(|_| is_known) {
                     streams.chosen(vehicle, stream, *file);
                 }
+                let looked = streams.about_to_finish(&finishing);
+                looked.map_err(|error| say("look at the files of", state, &error))?;
                 is_known && streams.rotate_bytes() == places.rotate_bytes
             }
         };
         // The messages are in the journal; what they lead to is brought to the files once more.
-        store.commit(Group { writes, ..Group::default() })?;
+        store.commit(Group { writes, steps, ..Group::default() })?;
         if let Some(streams) = &mut store.streams {
+            streams.replayed();
             let unknown = streams.settle(places.rotate_bytes);
             for path in unknown.map_err(|error| say("look at the files of", state, &error))? {
                 damage.push(format!(
@@ -223,9 +235,10 @@ impl Store {
     /// When the disk refuses. What is on it then is unknown: nothing of the group may be acknowledged, and the state has
     /// to be opened anew, which finds out. A sync that failed is never repeated: the kernel may have dropped what it was for.
     pub fn commit(&mut self, group: Group) -> Result<(), String> {
-        let Group { mut journal, writes, snapshot } = group;
+        let Group { mut journal, writes, steps, snapshot } = group;
         let state = self.state.clone();
         let fail = |error: io::Error| say("write the journal in", &state, &error);
+        let fail_files = |error: io::Error| say("write the streams of", &state, &error);
         if let Some(streams) = &mut self.streams {
             // Where a stream's lines go has to be known before the first of them is there.
             for (vehicle, stream, file) in streams.choose(&writes).map_err(fail)? {
@@ -233,16 +246,11 @@ impl Store {
                 journal::put(&mut journal, &Entry::Output { vehicle, stream, file });
             }
         }
-        if !journal.is_empty() {
-            self.journal.write_all(&journal).map_err(fail)?;
-            self.journal.sync_data().map_err(fail)?;
-            self.journal_bytes += journal.len() as u64;
-        }
+        self.append(&journal).map_err(fail)?;
+        self.step(&steps).map_err(fail_files)?;
         if let Some(streams) = &mut self.streams {
             for write in &writes {
-                streams
-                    .write(write)
-                    .map_err(|error| say("write the streams of", &state, &error))?;
+                streams.write(write).map_err(fail_files)?;
             }
         }
         match snapshot {
@@ -251,6 +259,36 @@ impl Store {
                 self.replace(snapshot).map_err(|error| say("write the snapshot in", &state, &error))
             }
         }
+    }
+
+    /// Makes entries durable.
+    fn append(&mut self, entries: &[u8]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.journal.write_all(entries)?;
+        self.journal.sync_data()?;
+        self.journal_bytes += entries.len() as u64;
+        Ok(())
+    }
+
+    /// Puts gathered files together.
+    fn step(&mut self, steps: &[Step]) -> io::Result<()> {
+        let Some(streams) = &mut self.streams else { return Ok(()) };
+        let ready = streams.step(steps)?;
+        let mut entries = Vec::new();
+        for part in ready.iter().map(|ready| &ready.part) {
+            let (vehicle, stream, part) = (&*part.vehicle, &*part.stream, &*part.name);
+            journal::put(&mut entries, &Entry::Finishing { vehicle, stream, part });
+        }
+        self.append(&entries)?;
+        self.streams.as_mut().map_or(Ok(()), |streams| streams.name(&ready))
+    }
+
+    /// What became of gathered files since the start, and what is to be said about some.
+    pub fn files(&mut self) -> (Counts, Vec<String>) {
+        let streams = self.streams.as_mut();
+        streams.map(|streams| (streams.counts(), streams.complaints())).unwrap_or_default()
     }
 
     /// Puts a snapshot in the place of the journal.
@@ -281,7 +319,9 @@ impl Store {
 struct Replay<'r> {
     fleet: &'r mut Fleet,
     writes: Vec<Write>,
+    steps: Vec<Step>,
     chosen: Vec<(String, String, u32)>,
+    finishing: Vec<Part>,
     unforwarded: Vec<Publish>,
 }
 
@@ -302,6 +342,11 @@ impl Replay<'_> {
                     let taken = self.fleet.take(&Message { topic, payload, arrived });
                     self.unforwarded.extend(taken.publishes);
                     self.writes.extend(taken.writes);
+                    self.steps.extend(taken.steps);
+                }
+                Entry::Finishing { vehicle, stream, part } => {
+                    let [vehicle, stream, name] = [vehicle, stream, part].map(str::to_owned);
+                    self.finishing.push(Part { vehicle, stream, name });
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! The files of the streams: lines appended to numbered files, large payloads beside them. Where the next line goes is known
 //! exactly, so that a start can take back what a crash left half done.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::parts::Counts;
+use self::parts::Parts;
 use crate::core::fleet::line::{self, Write};
 
 /// Files that are kept open.
@@ -47,6 +51,7 @@ pub struct Streams {
     open: BTreeMap<(String, String), File>,
     /// Files and folders that were changed since the last sync.
     unsynced: BTreeSet<PathBuf>,
+    parts: Parts,
 }
 
 impl Streams {
@@ -63,6 +68,7 @@ impl Streams {
             positions: known.map(|known| known.positions).unwrap_or_default(),
             open: BTreeMap::new(),
             unsynced: BTreeSet::new(),
+            parts: Parts::default(),
         };
         streams.close_holes()?;
         Ok(streams)
@@ -163,9 +169,8 @@ impl Streams {
     /// Makes the folder of a stream; what it lies in has to be synced as well.
     fn make(&mut self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        for folder in [Some(folder), folder.parent(), Some(&*self.folder)].into_iter().flatten() {
-            self.unsynced.insert(folder.to_owned());
-        }
+        let ours = folder.ancestors().take_while(|folder| folder.starts_with(&self.folder));
+        self.unsynced.extend(ours.map(Path::to_owned));
         Ok(())
     }
 
