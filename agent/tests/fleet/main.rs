@@ -13,6 +13,7 @@ mod broker;
 mod browser;
 mod convoy;
 mod crash;
+mod files;
 mod page;
 mod program;
 #[path = "../fixture/promtool.rs"]

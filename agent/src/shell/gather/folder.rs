@@ -54,6 +54,7 @@ use super::digest::Digest;
 use super::{Ack, Intake, Receipts, Refused, Teller};
 use crate::config::GatherFolder;
 use crate::core::record::CONTENT_TYPE_BYTES_MAX;
+use crate::core::record::file::{CHUNK_TYPE, MANIFEST_TYPE};
 
 /// Bytes of one chunk: large enough to cost nothing, small enough that a slow link gets something done between two
 /// interruptions.
@@ -255,7 +256,7 @@ impl Folder {
                 "content_type": self.config.content_type,
             });
             let description = description.to_string();
-            self.put("application/vnd.outrider.file+json", description.as_bytes()).await;
+            self.put(MANIFEST_TYPE, description.as_bytes()).await;
         }
         self.remove(path, look)
     }
@@ -323,8 +324,7 @@ impl Folder {
             // A stretch at a time, so that the note never lags far behind.
             while at < look.size && at - begin < PROGRESS_BYTES && refused.is_none() {
                 let content = file.read(at).await?;
-                let content_type =
-                    format!("application/vnd.outrider.chunk; file={id}; offset={at}");
+                let content_type = format!("{CHUNK_TYPE}; file={id}; offset={at}");
                 match self.offer(&content_type, &content, &receipts).await {
                     Ok(()) => at += content.len() as u64,
                     Err(error) => refused = Some(error),
