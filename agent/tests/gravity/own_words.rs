@@ -1,14 +1,16 @@
 //! What the agent itself says goes through the spool, and is readable wherever it ends up.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::{Child, Command};
 
 use outrider::core::telemetry::document::{BIRTH_TYPE, EventDocument, FRAME_TYPE};
 use outrider::core::telemetry::{Birth, Dictionary, frame};
 
 use crate::broker::{Broker, mosquitto_sub};
-use crate::command::Command;
-use crate::config;
-use crate::program::{Agent, Start};
+use crate::command;
+use crate::program::{Agent, Start, until};
+use crate::{config, gather, noise};
 
 /// Telemetry that soon makes a batch.
 const QUICK: &str = "sample = \"1s\"\nbatch = \"2s\"\n";
@@ -37,7 +39,7 @@ fn telemetry_and_events_of_earlier_lives_arrive_and_are_readable() {
     agent.until("it remembers more", accepted(6));
 
     broker.start();
-    let command = Command::listen(broker.port);
+    let command = command::Command::listen(broker.port);
     let records = command.until("telemetry", 6);
     let mut known: Vec<Dictionary> = Vec::new();
     let mut batches = 0;
@@ -90,4 +92,48 @@ fn without_its_spool_the_agent_speaks_from_memory() {
     second.until("it knows", |status| status.spool.error.is_some());
     let told = mosquitto_sub(broker.port, "fleet/crow/telemetry", 1, 60);
     assert_eq!(told.len(), 1, "{}", second.log());
+}
+
+/// `outrider decode` reads telemetry, events and records of others that come out of a spool.
+#[test]
+fn decode_reads_what_leaves_a_spool() {
+    let broker = Broker::open();
+    let mut agent = Agent::start(&config(broker.port, QUICK));
+    agent.until("it is connected", |status| status.mqtt.state.connected && status.spool.open);
+    let address = format!("127.0.0.1:{}", broker.port);
+    let printed = agent.path("printed");
+    let mut decode = Ended(
+        Command::new(env!("CARGO_BIN_EXE_outrider"))
+            .args(["decode", "--connect", &address, "--topic", "fleet/#"])
+            .stdout(File::create(&printed).unwrap())
+            .stderr(File::create(agent.path("complaints")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let has = |what: &str| std::fs::read_to_string(&printed).unwrap().contains(what);
+    until("it is subscribed", || has("\"type\":\"birth\""));
+    gather(agent.folder.path(), "gps", br#"{"lat":1.5}"#);
+    gather(agent.folder.path(), "alarm", &noise(1, 40));
+    for what in [
+        r#""type":"tick","vehicle":"hawk""#,
+        r#"{"type":"record","vehicle":"hawk","stream":"gps""#,
+        r#""json":{"lat":1.5}}"#,
+        r#""base64":""#,
+    ] {
+        until(what, || has(what));
+    }
+    let complaints = std::fs::read_to_string(agent.path("complaints")).unwrap();
+    assert_eq!(complaints, "");
+    decode.0.kill().unwrap();
+    agent.stop();
+}
+
+/// Ended by its process id, whatever becomes of the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
