@@ -38,8 +38,8 @@ pub struct Bench {
 pub struct Follow<'a> {
     /// Port of the routing daemon.
     pub daemon: u16,
-    /// Further lines of the configuration's section `[mqtt]`.
-    pub mqtt: &'a str,
+    /// Further lines of the configuration, the first ones of its section `[mqtt]`.
+    pub more: &'a str,
 }
 
 impl Bench {
@@ -147,9 +147,9 @@ impl Bench {
         let folder = self.folder.display();
         let rest = match follow {
             None => "[mesh]\ndaemon = \"none\"\n".to_owned(),
-            Some(Follow { daemon, mqtt }) => format!(
+            Some(Follow { daemon, more }) => format!(
                 "[mesh]\ndaemon = \"jsoninfo\"\nconnect = \"127.0.0.1:{daemon}\"\n\
-                 [mqtt]\nhost = \"127.0.0.1\"\nport = {}\ntls = true\nca_file = \"{folder}/ca.pem\"\n{mqtt}",
+                 [mqtt]\nhost = \"127.0.0.1\"\nport = {}\ntls = true\nca_file = \"{folder}/ca.pem\"\n{more}",
                 self.broker_tls
             ),
         };

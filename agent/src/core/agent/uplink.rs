@@ -492,3 +492,6 @@ fn own_stream(class: Class) -> StreamTag {
     };
     StreamName::new(name).map_or(StreamTag(0), |name| name.tag())
 }
+
+#[cfg(test)]
+mod tests;

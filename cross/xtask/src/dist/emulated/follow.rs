@@ -35,7 +35,7 @@ pub fn mesh(trial: &Trial<'_>, bench: &Bench) -> Result<Vec<Check>, String> {
     let daemon = free_port()?;
     let _daemon = bench.daemon(NODES, "jsoninfo", daemon)?;
     let subscriber = subscriber(bench)?;
-    let (agent, port) = trial.agent(bench, VEHICLE, Follow { daemon, mqtt: MQTT })?;
+    let (agent, port) = trial.agent(bench, VEHICLE, Follow { daemon, more: MQTT })?;
     let mut checks = at_work(trial, &agent, port)?;
     let mut decoder = Decoder { trial, bench, seen: 0, birth: None, totals: Totals::default() };
     until("telemetry of the costs at the broker", PAUSE, || {
