@@ -29,6 +29,7 @@ use broker::{Broker, mosquitto_sub};
 use bytes::Bytes;
 use convoy::{Publication, Voice};
 use outrider::config::MqttProtocol;
+use outrider::core::telemetry::document::BIRTH_TYPE;
 use outrider::shell::mqtt::Settings;
 use program::{Post, Program, Receiving, lines, outrider, until, vehicle};
 use promtool::promtool;
@@ -121,6 +122,48 @@ fn real_agents_are_shown_with_their_values_and_their_ends() {
     assert_eq!(vehicle(&document, "alpha")["cause"], "connection-lost");
     assert!(vehicle(&document, "bravo")["series"].as_u64() > Some(5), "{document:#}");
     assert!(again.get("/healthz", "*/*").contains("\"healthy\":false"));
+}
+
+#[test]
+fn real_agents_with_a_queue_say_the_same_in_streams() {
+    let broker = Broker::open();
+    let post = Post::new(broker.port, &["--forward", "json"]);
+    let mut receiving = post.start();
+    receiving.wait_until_connected();
+    let folder = post.folder.path();
+    let spool = |name: &str| {
+        let spool = folder.join(format!("{name}-spool"));
+        format!("[spool]\nfolder = \"{}\"\nsync_delay = \"20ms\"\n", spool.display())
+    };
+    let _alpha = agent(folder, "alpha", broker.port, &spool("alpha"));
+    let json = format!("format = \"json\"\n{}", spool("bravo"));
+    let _bravo = agent(folder, "bravo", broker.port, &json);
+    let reader = std::thread::spawn({
+        let port = broker.port;
+        move || mosquitto_sub(port, "json/alpha/telemetry", 1, 60)
+    });
+    let document = receiving.wait_for("values and an event of both", |document| {
+        ["alpha", "bravo"].iter().all(|name| {
+            let vehicle = vehicle(document, name);
+            vehicle["series"].as_u64() > Some(5) && vehicle["last_event"].is_object()
+        })
+    });
+    assert_eq!(document["refused"], serde_json::json!({}));
+    let streams = document["streams"].as_array().unwrap();
+    for name in ["alpha", "bravo"] {
+        for stream in ["events", "telemetry"] {
+            let found =
+                streams.iter().find(|found| found["vehicle"] == name && found["stream"] == stream);
+            assert!(found.is_some_and(|found| found["records"].as_u64() > Some(0)), "{streams:?}");
+        }
+        assert!(receiving.metrics().contains(&format!("outrider_load1{{vehicle=\"{name}\"}} ")));
+    }
+    let forwarded = reader.join().unwrap().join("");
+    assert!(forwarded.starts_with("json/alpha/telemetry {\"version\":1,"), "{forwarded}");
+    // What has just been said may overtake what waited.
+    let mut lines = wait_for_lines(&post, "telemetry", 3);
+    lines.sort_by_key(|(line, _)| line["sequence"].as_u64());
+    assert_eq!(lines[0].0["content_type"], BIRTH_TYPE);
 }
 
 #[test]
