@@ -21,6 +21,7 @@ mod promtool;
 #[path = "../mqtt/vehicle.rs"]
 #[allow(dead_code, reason = "each user needs another part of it")]
 mod publisher;
+mod service;
 
 use std::process::Command;
 
