@@ -2,6 +2,7 @@
 //! publishers that say what agents say. Everything is on loopback, on ports that the kernel chose.
 #![allow(clippy::unwrap_used, reason = "tests; the helpers among them are not marked as such")]
 
+mod any;
 #[path = "../mqtt/authority.rs"]
 #[allow(dead_code, reason = "each user needs another part of it")]
 mod authority;
