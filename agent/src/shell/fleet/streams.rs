@@ -169,9 +169,14 @@ impl Streams {
     /// Makes the folder of a stream; what it lies in has to be synced as well.
     fn make(&mut self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
-        let ours = folder.ancestors().take_while(|folder| folder.starts_with(&self.folder));
-        self.unsynced.extend(ours.map(Path::to_owned));
+        let changed: Vec<PathBuf> = self.upwards(folder).map(Path::to_owned).collect();
+        self.unsynced.extend(changed);
         Ok(())
+    }
+
+    /// A folder and those that it lies in, up to the one of all streams.
+    fn upwards<'f>(&'f self, folder: &'f Path) -> impl Iterator<Item = &'f Path> {
+        folder.ancestors().take_while(|folder| folder.starts_with(&self.folder))
     }
 
     /// Makes everything durable; gives where it ends.

@@ -1,5 +1,5 @@
 //! Gathered files put together again, as `core::fleet::files` says: bytes go into a file with a temporary name, which is read
-//! once more, synced and given its name when it is whole. Never writes over a file that has its name already.
+//! once more, synced and given its name when it is whole. Never writes over a whole file.
 //!
 //! A name is given once, whoever takes the file away afterwards: that it is about to be given is in the journal first, and a
 //! temporary name that is gone after that says that it was given. A file with other bytes than it should have is called
@@ -88,6 +88,14 @@ impl Streams {
                 }
                 Step::Drop { part } => remove(&self.folder_of(part).join(&part.name))?,
             }
+        }
+        // That a temporary name is gone must have one reason only.
+        let folders: Vec<PathBuf> =
+            ready.iter().map(|ready: &Ready| self.folder_of(&ready.part)).collect();
+        let folders: BTreeSet<&Path> =
+            folders.iter().flat_map(|folder| self.upwards(folder)).collect();
+        for folder in folders {
+            File::open(folder)?.sync_all()?;
         }
         Ok(ready)
     }
