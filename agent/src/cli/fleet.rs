@@ -22,7 +22,8 @@ pub(super) const COMMAND: Command = Command {
         "Subscribes to everything below the prefix at a broker. Shows all vehicles on one page and exports their latest values \
          on one /metrics, with the label `vehicle` and the time at which they were measured; /api/fleet has the same as JSON.",
         "With --streams-to the records of the vehicles' streams are appended to FOLDER/<vehicle>/<stream>/000001.jsonl, one line \
-         for each record; payloads that are large become files beside it. With --forward readable JSON of everything is \
+         for each record; payloads that are large become files beside it, and files that a vehicle gathered from a folder are put \
+         together again in FOLDER/<vehicle>/<stream>/files. With --forward readable JSON of everything is \
          published below another prefix.",
         "A message is acknowledged when what it says is on the disk, and what comes again is dropped: a crash or a power cut at \
          any moment loses nothing and repeats nothing in the files. What is forwarded may come twice after a crash. The broker is asked to \

@@ -6,7 +6,7 @@
 //! <vehicle>/<stream>/files/.<number>-<id>.part        one of which some bytes are here
 //! ```
 //!
-//! The name is the one on the vehicle as far as it is harmless ([`safe_name`]). The first 16 digits of its SHA-256 make it
+//! The name is the one on the vehicle as far as it is harmless (`safe_name`). The first 16 digits of its SHA-256 make it
 //! unique, so that a camera may call every picture `latest.jpg`; the same name always has the same content.
 //!
 //! # Exactly once
