@@ -34,7 +34,9 @@ fn sha256(content: &[u8]) -> String {
 fn content(number: u64) -> Vec<u8> {
     let length =
         if number.is_multiple_of(3) { number % 100 } else { 30_000 + number * 7919 % 90_000 };
-    (0..length).map(|at| ((at * 31 + number * 7) % 251) as u8).collect()
+    let bytes = (0..length).map(|at| ((at * 31 + number * 7) % 251) as u8);
+    // The same content under the same name would be the same file.
+    number.to_le_bytes().into_iter().chain(bytes).collect()
 }
 
 /// What a vehicle makes of a file: one record, or chunks and a manifest.
