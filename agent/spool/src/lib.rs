@@ -5,7 +5,7 @@
 //! an async runtime, to map memory, and to fail because of old data.
 //!
 //! [`Spool`] is the queue itself and does everything in the caller's thread; [`SpoolThread`] runs one behind a bounded
-//! channel and does the group commit. [`tools`] look into a spool that nobody has open.
+//! channel and does the group commit, [`Worker`] does the same for those who bring their own time. [`tools`] look into a spool that nobody has open.
 
 mod body;
 mod clock;
@@ -31,6 +31,7 @@ mod storage;
 mod survey;
 mod thread;
 pub mod tools;
+mod worker;
 mod write;
 
 pub use error::{AppendError, DiskError, OpenError, OptionsError};
@@ -43,4 +44,5 @@ pub use read::Delivery;
 pub use report::{Damage, Degraded, Event, Report, StreamReport};
 pub use spool::{Accepted, Acknowledgement, Spool};
 pub use storage::{Entry, Lock, Storage};
-pub use thread::{Answer, Pace, SpoolHandle, SpoolThread, Unsubmitted};
+pub use thread::{Pace, SpoolHandle, SpoolThread, Unsubmitted};
+pub use worker::{Answer, Reply, Worker};

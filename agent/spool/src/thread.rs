@@ -1,7 +1,7 @@
 //! A spool on a thread of its own, behind a bounded channel, with group commit. Knows no async runtime: answers and events
-//! are calls, made on the spool's thread, so they must be short and must not block.
+//! are calls, made on the spool's thread, so they must be short and must not block. What the thread does between two jobs
+//! is the [`Worker`]'s.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::{AppendError, OpenError};
-use crate::options::{BootMs, Options, RecordId, Session, StreamTag};
+use crate::options::{BootMs, Options, Session, StreamTag};
 use crate::report::Event;
 use crate::spool::{Accepted, Spool};
 use crate::storage::Storage;
-
-/// How often expired records are looked for.
-const EXPIRE_EVERY_MS: u64 = 60_000;
+use crate::worker::{Answer, Reply, Worker};
 
 /// When and how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +31,6 @@ impl Default for Pace {
     fn default() -> Pace {
         Pace { commit_delay: Duration::from_secs(2), jobs_max: 256, bytes_max: 2 * 1024 * 1024 }
     }
-}
-
-/// When an append is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Once it has a name; the power may still take it.
-    Accepted,
-    /// Once it is durable, or will never be.
-    Durable,
 }
 
 /// A job was not taken. What it would have answered is never called.
@@ -64,7 +53,6 @@ impl fmt::Display for Unsubmitted {
 
 impl std::error::Error for Unsubmitted {}
 
-type Reply = Box<dyn FnOnce(Result<Accepted, AppendError>) + Send>;
 type Job<S> = Box<dyn FnOnce(&mut Spool<S>, BootMs) + Send>;
 
 enum Command<S: Storage> {
@@ -194,19 +182,8 @@ where
                     return 0;
                 }
             };
-            let delay_ms = u64::try_from(pace.commit_delay.as_millis()).unwrap_or(u64::MAX);
-            Worker {
-                spool,
-                received,
-                waiting_bytes: counter,
-                delay_ms,
-                commit_at: None,
-                expire_at: BootMs(0),
-                awaiting: BTreeMap::new(),
-                events,
-                clock,
-            }
-            .run()
+            let worker = Worker::new(spool, pace.commit_delay);
+            work(worker, &received, &counter, clock, events)
         };
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
@@ -253,97 +230,28 @@ impl<S: Storage> Drop for SpoolThread<S> {
     }
 }
 
-struct Worker<S: Storage, C, E> {
-    spool: Spool<S>,
-    received: Receiver<Command<S>>,
-    waiting_bytes: Arc<AtomicUsize>,
-    delay_ms: u64,
-    /// When the first change since the last commit is to be durable.
-    commit_at: Option<BootMs>,
-    expire_at: BootMs,
-    awaiting: BTreeMap<RecordId, Reply>,
-    clock: C,
-    events: E,
-}
-
-impl<S: Storage, C: Fn() -> BootMs, E: FnMut(Event)> Worker<S, C, E> {
-    fn run(mut self) -> u64 {
-        loop {
-            let now = (self.clock)();
-            let next = self.commit_at.map_or(self.expire_at, |at| at.min(self.expire_at));
-            let wait = Duration::from_millis(next.0.saturating_sub(now.0));
-            match self.received.recv_timeout(wait) {
-                Ok(Command::Append { stream, payload, answer, reply }) => {
-                    self.waiting_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
-                    self.append(stream, payload, answer, reply);
-                }
-                Ok(Command::Run(job)) => job(&mut self.spool, (self.clock)()),
-                Ok(Command::Commit) => self.commit_at = Some(BootMs(0)),
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => return self.close(),
+/// The life of the thread; the number of records that could not be written and are lost with the process.
+fn work<S: Storage>(
+    mut worker: Worker<S>,
+    received: &Receiver<Command<S>>,
+    waiting_bytes: &AtomicUsize,
+    clock: impl Fn() -> BootMs,
+    mut events: impl FnMut(Event),
+) -> u64 {
+    loop {
+        let wait = Duration::from_millis(worker.due().0.saturating_sub(clock().0));
+        match received.recv_timeout(wait) {
+            Ok(Command::Append { stream, payload, answer, reply }) => {
+                waiting_bytes.fetch_sub(payload.len(), Ordering::Relaxed);
+                worker.append(stream, payload, answer, reply, clock());
             }
-            self.keep_time();
-            self.tell();
-        }
-    }
-
-    fn append(&mut self, stream: StreamTag, payload: Vec<u8>, answer: Answer, reply: Reply) {
-        let now = (self.clock)();
-        let awaited = answer == Answer::Durable;
-        match self.spool.take(stream, payload, awaited, now) {
-            Ok(accepted) if awaited && !accepted.durable => {
-                self.awaiting.insert(accepted.id, reply);
-            }
-            result => reply(result),
-        }
-    }
-
-    fn keep_time(&mut self) {
-        let now = (self.clock)();
-        if now >= self.expire_at {
-            self.spool.expire(now);
-            self.expire_at = BootMs(now.0.saturating_add(EXPIRE_EVERY_MS));
-        }
-        if self.commit_at.is_some_and(|at| now >= at) {
-            self.spool.commit(now);
-            self.commit_at = None;
-        }
-        if self.commit_at.is_none() && self.spool.has_work() {
-            self.commit_at = Some(BootMs(now.0.saturating_add(self.delay_ms)));
-        }
-    }
-
-    fn tell(&mut self) {
-        for id in self.spool.take_shed() {
-            if let Some(reply) = self.awaiting.remove(&id) {
-                reply(Err(AppendError::Degraded));
+            Ok(Command::Run(job)) => job(worker.spool(), clock()),
+            Ok(Command::Commit) => worker.commit_soon(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => {
+                return worker.close(clock(), &mut events).1;
             }
         }
-        for event in self.spool.take_events() {
-            if let Event::Durable { stream, up_to } = event {
-                self.answer_up_to(stream, up_to);
-            }
-            (self.events)(event);
-        }
-    }
-
-    fn answer_up_to(&mut self, stream: StreamTag, up_to: u64) {
-        let first = RecordId { stream, sequence: 0, epoch: 0 };
-        let last = RecordId { stream, sequence: up_to, epoch: u32::MAX };
-        let durable: Vec<RecordId> = self.awaiting.range(first..=last).map(|(&id, _)| id).collect();
-        for id in durable {
-            if let Some(reply) = self.awaiting.remove(&id) {
-                reply(Ok(Accepted { id, durable: true }));
-            }
-        }
-    }
-
-    fn close(mut self) -> u64 {
-        self.spool.commit((self.clock)());
-        self.tell();
-        for (_, reply) in std::mem::take(&mut self.awaiting) {
-            reply(Err(AppendError::Degraded));
-        }
-        self.spool.close((self.clock)()).1
+        worker.turn(clock(), &mut events);
     }
 }
