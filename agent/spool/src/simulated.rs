@@ -189,6 +189,8 @@ struct Disk {
     lying: bool,
     /// Syncs of folders report success and do nothing.
     forgetful: bool,
+    /// Syncs that fail report success.
+    deaf: bool,
 }
 
 /// An open file of a [`Simulated`].
@@ -296,6 +298,7 @@ impl Simulated {
         disk.capacity = None;
         disk.lying = false;
         disk.forgetful = false;
+        disk.deaf = false;
         disk.inodes.values_mut().for_each(|inode| inode.bad.clear());
     }
 
@@ -317,6 +320,17 @@ impl Simulated {
     /// From now on syncs of folders report success and do nothing.
     pub fn set_forgetful(&self, forgetful: bool) {
         self.disk().forgetful = forgetful;
+    }
+
+    /// From now on syncs of files that fail report success, as to a program that does not look at what they return.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.disk().deaf = deaf;
+    }
+
+    /// Bytes of all files together.
+    #[must_use]
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used()
     }
 
     /// Names of all files.
@@ -588,15 +602,14 @@ impl Storage for Simulated {
         let mut disk = self.disk();
         let result = disk.begin(Operation::Sync);
         disk.usage.syncs += 1;
-        let lying = disk.lying;
-        let powered = disk.powered;
+        let Disk { lying, deaf, powered, .. } = *disk;
         let inode = disk.inode(file)?;
         if result.is_err() {
             // The kernel marks the pages clean although they never reached the medium.
             if powered {
                 inode.doomed.append(&mut inode.unsynced);
             }
-            return result;
+            return if deaf { Ok(()) } else { result };
         }
         if !lying {
             for change in std::mem::take(&mut inode.unsynced) {

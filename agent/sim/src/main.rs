@@ -1,0 +1,171 @@
+//! `sim`: runs seeds of the simulated world, says what came of them, and stops at the first broken promise.
+
+use std::ops::Range;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lexopt::ValueExt as _;
+use nix::time::{ClockId, clock_gettime};
+use sim::{Bug, Failure, Settings, Summary, run};
+
+const HELP: &str = "\
+Runs the whole agent in a simulated world: vehicles that move, links that go silent, a broker with moods, clocks that jump,
+disks that fail, power that goes. Everything follows from the seed; a run is the same every time.
+
+Usage: sim [--seed N | --seeds A..B] [--hours H] [--vehicles N] [--minutes M] [--bug WORD] [--trace]
+
+  --seed N       run this seed alone
+  --seeds A..B   run the seeds from A to below B (default 0..20); `A..` goes on until --minutes is over
+  --hours H      simulated time with trouble in each run (default 24); the time to drain comes on top
+  --vehicles N   vehicles with an agent in each run, 1 to 100 (default 4)
+  --minutes M    begin no further seed after so many minutes of processor time
+  --bug WORD     make a mistake on purpose, to see it noticed: free-on-publish, folder-not-synced, failed-sync-ignored,
+                 wrong-acknowledgement, rewind-lost
+  --keep-going   do not stop at the first seed that breaks a promise
+  --trace        write down everything as it happens
+  --help         this text
+
+Exits with 0 when every promise was kept, with 1 when one was broken: seed, vehicle, promise and the last steps are then
+written, and `sim --seed N` with the same --hours and --vehicles shows the same again.
+";
+
+/// The seed that runs, for the last words of a panic.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+/// What the command line asks for.
+struct Wanted {
+    seeds: Range<u64>,
+    settings: Settings,
+    minutes: Option<u64>,
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let wanted = match parse(lexopt::Parser::from_env()) {
+        Ok(Some(wanted)) => wanted,
+        Ok(None) => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("sim: {error}; `sim --help` tells what there is");
+            return ExitCode::from(2);
+        }
+    };
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        eprintln!("seed {} breaks the promise that nothing panics:", SEED.load(Ordering::Relaxed));
+        hook(info);
+    }));
+    let mut sum = Summary::default();
+    let (mut runs, mut broken) = (0_u64, 0_u64);
+    let begun = cpu_s();
+    for seed in wanted.seeds.clone() {
+        if wanted.minutes.is_some_and(|minutes| cpu_s() - begun >= (minutes * 60) as f64) {
+            break;
+        }
+        SEED.store(seed, Ordering::Relaxed);
+        runs += 1;
+        match run(seed, wanted.settings) {
+            Ok(summary) => sum += summary,
+            Err(failure) => {
+                broken += 1;
+                tell(&failure);
+                if !wanted.keep_going {
+                    break;
+                }
+            }
+        }
+    }
+    report(&sum, runs, cpu_s() - begun);
+    if broken > 0 {
+        eprintln!("{broken} of {runs} runs broke a promise");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Option<Wanted>, lexopt::Error> {
+    use lexopt::Arg::{Long, Short};
+    let mut wanted =
+        Wanted { seeds: 0..20, settings: Settings::default(), minutes: None, keep_going: false };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(None),
+            Long("seed") => {
+                let seed: u64 = parser.value()?.parse()?;
+                wanted.seeds = seed..seed.saturating_add(1);
+            }
+            Long("seeds") => {
+                let text = parser.value()?.string()?;
+                wanted.seeds = range(&text).ok_or_else(|| {
+                    format!("`{text}` is no range of seeds, write `0..20` or `0..`")
+                })?;
+            }
+            Long("hours") => wanted.settings.hours = parser.value()?.parse()?,
+            Long("vehicles") => {
+                wanted.settings.vehicles = parser.value()?.parse()?;
+                if !(1..=100).contains(&wanted.settings.vehicles) {
+                    return Err("--vehicles wants 1 to 100".into());
+                }
+            }
+            Long("minutes") => wanted.minutes = Some(parser.value()?.parse()?),
+            Long("bug") => wanted.settings.bug = Some(parser.value()?.parse::<Bug>()?),
+            Long("keep-going") => wanted.keep_going = true,
+            Long("trace") => wanted.settings.trace = true,
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    if wanted.seeds.end == u64::MAX && wanted.minutes.is_none() {
+        return Err("seeds without end want --minutes".into());
+    }
+    Ok(Some(wanted))
+}
+
+fn range(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..")?;
+    let to = if to.is_empty() { u64::MAX } else { to.parse().ok()? };
+    Some(from.parse().ok()?..to)
+}
+
+fn tell(failure: &Failure) {
+    let Failure { seed, vehicle, at, broken, trace } = failure;
+    let s = at / 1_000_000;
+    eprintln!("last steps of {vehicle}:");
+    for line in trace {
+        eprintln!("  {line}");
+    }
+    eprintln!(
+        "seed {seed}, vehicle {vehicle}, after {}:{:02}:{:02}: broken promise: {}\n  {}",
+        s / 3600,
+        s / 60 % 60,
+        s % 60,
+        broken.promise,
+        broken.how
+    );
+}
+
+fn report(sum: &Summary, runs: u64, cpu_s: f64) {
+    let hours = sum.vehicle_s as f64 / 3600.0;
+    println!(
+        "{runs} runs, {hours:.0} vehicle-hours in {cpu_s:.1} s of CPU ({:.0} a minute)\n\
+         {} records issued, {} delivered, {} counted with a cause; {} messages, {} connections\n\
+         {} power cuts, {} kills, {} disk faults; {} inputs of agents",
+        hours / (cpu_s / 60.0).max(1e-9),
+        sum.issued,
+        sum.delivered,
+        sum.losses,
+        sum.messages,
+        sum.connections,
+        sum.cuts,
+        sum.kills,
+        sum.disk_faults,
+        sum.inputs
+    );
+}
+
+/// Processor time of this program, in seconds.
+fn cpu_s() -> f64 {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+        .map_or(0.0, |time| time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9)
+}
