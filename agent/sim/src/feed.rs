@@ -92,8 +92,8 @@ impl World {
         let Some(process) = &vehicle.process else { return Ok(()) };
         let delivery = &process.agent.state().delivery;
         let most = vehicle.config.delivery.memory + FLIGHT_SLACK_BYTES;
-        if delivery.in_flight_bytes > most {
-            let how = format!("{} bytes in flight, {most} allowed", delivery.in_flight_bytes);
+        if delivery.way.in_flight_bytes > most {
+            let how = format!("{} bytes in flight, {most} allowed", delivery.way.in_flight_bytes);
             return Err((index, Broken::new("what is in flight is bounded", how)));
         }
         let queued = process.agent.state().mqtt.queued_bytes;

@@ -102,17 +102,13 @@ impl Convoy {
 
     fn find_paths(&mut self) {
         let nodes = self.bodies.len();
-        let mut paths: Vec<Vec<Option<(u32, u32)>>> = vec![vec![None; nodes]; nodes];
-        for from in 0..nodes {
-            for to in 0..nodes {
-                let (one, other) = (self.bodies[from].at, self.bodies[to].at);
-                let metres = (one.0 - other.0).hypot(one.1 - other.1);
-                paths[from][to] = match from == to {
-                    true => Some((0, 0)),
-                    false => link_cost(metres).map(|cost| (cost, 1)),
-                };
-            }
-        }
+        let direct = |from: usize, to: usize| {
+            let (one, other) = (self.bodies[from].at, self.bodies[to].at);
+            let metres = (one.0 - other.0).hypot(one.1 - other.1);
+            if from == to { Some((0, 0)) } else { link_cost(metres).map(|cost| (cost, 1)) }
+        };
+        let row = |from: usize| (0..nodes).map(|to| direct(from, to)).collect();
+        let mut paths: Vec<Vec<Option<(u32, u32)>>> = (0..nodes).map(row).collect();
         for over in 0..nodes {
             let rests = paths[over].clone();
             for row in &mut paths {
