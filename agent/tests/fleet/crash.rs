@@ -1,6 +1,8 @@
 //! Kills the receiving end over and over while records arrive, and damages what it keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -178,7 +180,9 @@ impl Drop for Reader {
 
 /// Every record of the stream once, with its content.
 fn check(post: &Post, stream: &str, count: u64) {
-    let lines = lines(&post.streams(), "alpha", stream);
+    let mut all = lines(&away(post), "alpha", stream);
+    all.extend(lines(&post.streams(), "alpha", stream));
+    let lines = all;
     let mut times: BTreeMap<u64, u32> = BTreeMap::new();
     for (line, file) in &lines {
         let sequence = line["sequence"].as_u64().unwrap();
@@ -202,6 +206,31 @@ fn check(post: &Post, stream: &str, count: u64) {
     let lost: Vec<u64> = (0..count).filter(|sequence| !times.contains_key(sequence)).collect();
     assert!(lost.is_empty(), "{stream} lost {lost:?}");
     assert_eq!(lines.len() as u64, count);
+}
+
+/// Where closed files are moved to.
+fn away(post: &Post) -> PathBuf {
+    post.folder.path().join("away")
+}
+
+/// Moves files of lines away as soon as another one was begun, until told to stop. No name comes twice.
+fn take_away(from: &Path, to: &Path, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        for stream in ["gps", "can", "telemetry", "events"] {
+            let [from, to] = [from, to].map(|folder| folder.join("alpha").join(stream));
+            fs::create_dir_all(&to).unwrap();
+            let entries = fs::read_dir(&from).into_iter().flatten();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names.pop();
+            for name in names {
+                assert!(!to.join(&name).exists(), "{stream}/{name} is there again");
+                fs::rename(from.join(&name), to.join(&name)).unwrap();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
 }
 
 /// Telemetry and events were taken for what they are, each once.
@@ -267,15 +296,22 @@ fn hammer(
 fn killed_over_and_over_it_loses_and_repeats_nothing() {
     let broker = Broker::with("allow_anonymous true\nmax_queued_messages 0\n");
     let post = Post::new(broker.port, &["--rotate", "16KiB"]);
+    let done = Arc::new(AtomicBool::new(false));
+    let taker = std::thread::spawn({
+        let (from, to, done) = (post.streams(), away(&post), Arc::clone(&done));
+        move || take_away(&from, &to, &done)
+    });
     let (receiving, said) = hammer(&broker, &post, KILLS, true);
     check_own(&receiving, &said);
     assert!(receiving.program.terminate().success());
+    done.store(true, Ordering::Relaxed);
+    taker.join().unwrap();
     for (stream, count) in &said {
         check(&post, stream, *count);
     }
     assert!(said["gps"] > 500, "{said:?}: the publisher hardly got to say anything");
     let generation = until("a journal", || {
-        let entries = std::fs::read_dir(post.state()).unwrap();
+        let entries = fs::read_dir(post.state()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter_map(|name| name.strip_prefix("journal-")?.parse::<u64>().ok()).max()
     });
@@ -328,8 +364,8 @@ fn damage_stops_nothing_and_is_told() {
 
     // A journal whose end is not whole: what a crash leaves.
     let journal = post.state().join("journal-2");
-    let whole = std::fs::read(&journal).unwrap();
-    std::fs::write(&journal, [&whole[..], b"\x20\0\0\0half"].concat()).unwrap();
+    let whole = fs::read(&journal).unwrap();
+    fs::write(&journal, [&whole[..], b"\x20\0\0\0half"].concat()).unwrap();
     let mut receiving = post.start();
     receiving.program.wait_for_log("are not whole");
     assert_eq!(
@@ -339,7 +375,7 @@ fn damage_stops_nothing_and_is_told() {
     receiving.program.kill();
 
     // A journal that lost acknowledged messages: the lines of those stay.
-    std::fs::write(&journal, &whole[..whole.len() - 3]).unwrap();
+    fs::write(&journal, &whole[..whole.len() - 3]).unwrap();
     let mut receiving = post.start();
     receiving.program.wait_for_log("lines that the journal does not");
     assert_eq!(count(&post), 10);
@@ -350,11 +386,11 @@ fn damage_stops_nothing_and_is_told() {
 
     // A snapshot with a flipped bit: it is put aside, new lines go to new files.
     let snapshot = post.state().join("snapshot");
-    let mut damaged = std::fs::read(&snapshot).unwrap();
+    let mut damaged = fs::read(&snapshot).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 4;
-    std::fs::write(&snapshot, damaged).unwrap();
-    let before = std::fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap();
+    fs::write(&snapshot, damaged).unwrap();
+    let before = fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap();
     let mut receiving = post.start();
     receiving.program.wait_for_log("cannot be used");
     receiving.wait_until_connected();
@@ -363,8 +399,8 @@ fn damage_stops_nothing_and_is_told() {
         let lines = lines(&post.streams(), "alpha", "gps");
         lines.iter().any(|(line, _)| line["sequence"] == 12).then_some(())
     });
-    assert_eq!(std::fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap(), before);
-    let names = std::fs::read_dir(post.state()).unwrap();
+    assert_eq!(fs::read(post.streams().join("alpha/gps/000001.jsonl")).unwrap(), before);
+    let names = fs::read_dir(post.state()).unwrap();
     let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert!(names.any(|name| name.starts_with("snapshot.damaged-")));
 }

@@ -175,7 +175,13 @@ enum Event {
 
 fn open(options: &Options) -> Opened {
     let forward = options.forward.as_ref().map(|(_, prefix)| prefix);
-    Store::open(&options.places, &options.prefix, forward).map(Box::new)
+    Store::open(&options.places, &options.prefix, forward, boot()).map(Box::new)
+}
+
+/// This machine's boot.
+fn boot() -> BootId {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    BootId::from_text(text.trim())
 }
 
 impl Shell {
@@ -186,7 +192,6 @@ impl Shell {
         };
         let (terminate, interrupt) =
             (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let notifier = Notifier::new(&Environment::this()).unwrap_or_else(|error| {
             tracing::warn!("the service manager cannot be told anything: {error}");
             Notifier::default()
@@ -206,7 +211,7 @@ impl Shell {
             ..Storage::default()
         };
         let mut shell = Shell {
-            boot: BootId::from_text(boot.trim()),
+            boot: boot(),
             fleet: Fleet::new(options.prefix.clone(), None),
             state: State::Down(Instant::now()),
             collection: None,

@@ -27,6 +27,7 @@ use crate::core::fleet::line::Write;
 use crate::core::fleet::topic::Prefix;
 use crate::core::fleet::{Fleet, Message, Publish};
 use crate::core::record::checksum::crc32c;
+use crate::core::telemetry::BootId;
 use crate::shell::clock;
 
 /// Journal that is replaced by a snapshot, unless that was more than half as large: then twice its size. Bounds what a start
@@ -106,7 +107,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a state, making it when there is none, and brings everything to where the last acknowledgement was.
+    /// Opens a state, making it when there is none, and brings everything to where the last acknowledgement was. `boot` is that of
+    /// this machine: what a process wrote before it was killed is there, unless the machine was cut off as well.
     ///
     /// # Errors
     /// When another process uses it or the disk refuses. Damage is no error.
@@ -114,6 +116,7 @@ impl Store {
         places: &Places,
         prefix: &Prefix,
         forward: Option<&Prefix>,
+        boot: BootId,
     ) -> Result<(Store, Recovered), String> {
         let state = &places.state;
         fs::create_dir_all(state).map_err(|error| say("create the folder", state, &error))?;
@@ -159,9 +162,10 @@ impl Store {
             chosen: Vec::new(),
             finishing: Vec::new(),
             unforwarded,
+            boot: BootId::default(),
         };
         let whole = replay.run(&content, generation);
-        let Replay { writes, steps, chosen, finishing, unforwarded, .. } = replay;
+        let Replay { writes, steps, chosen, finishing, unforwarded, boot: last_boot, .. } = replay;
         if whole == 0 && !content.is_empty() {
             damage.push(quarantine(&path, "it does not begin like a journal")?);
         } else if content.len() > whole {
@@ -192,7 +196,9 @@ impl Store {
                 for (vehicle, stream, file) in chosen.iter().filter(|_| is_known) {
                     streams.chosen(vehicle, stream, *file);
                 }
-                let looked = streams.about_to_finish(&finishing);
+                let same_boot = last_boot == boot && boot != BootId::default();
+                let looked = streams.replay(is_known && same_boot);
+                let looked = looked.and_then(|()| streams.about_to_finish(&finishing));
                 looked.map_err(|error| say("look at the files of", state, &error))?;
                 is_known && streams.rotate_bytes() == places.rotate_bytes
             }
@@ -323,6 +329,8 @@ struct Replay<'r> {
     chosen: Vec<(String, String, u32)>,
     finishing: Vec<Part>,
     unforwarded: Vec<Publish>,
+    /// The machine's boot when the last message arrived.
+    boot: BootId,
 }
 
 impl Replay<'_> {
@@ -338,6 +346,7 @@ impl Replay<'_> {
                     self.unforwarded.retain(|publish| publish.number > up_to);
                 }
                 Entry::Message { topic, payload, arrived } => {
+                    self.boot = arrived.boot;
                     let payload = &content.slice_ref(payload);
                     let taken = self.fleet.take(&Message { topic, payload, arrived });
                     self.unforwarded.extend(taken.publishes);

@@ -1,5 +1,9 @@
 //! The files of the streams: lines appended to numbered files, large payloads beside them. Where the next line goes is known
 //! exactly, so that a start can take back what a crash left half done.
+//!
+//! A start writes again what was received since the last snapshot, because it may not have reached the disk. As long as the
+//! machine has not been started anew, it has: then what is there is left alone, and a file that is not there any more although
+//! a later one was begun has been taken away, and does not come again.
 
 mod parts;
 
@@ -51,6 +55,8 @@ pub struct Streams {
     open: BTreeMap<(String, String), File>,
     /// Files and folders that were changed since the last sync.
     unsynced: BTreeSet<PathBuf>,
+    /// While everything is written again of which nothing was lost: the last file of each stream, 0 without any.
+    kept: Option<BTreeMap<(String, String), u32>>,
     parts: Parts,
 }
 
@@ -60,7 +66,7 @@ impl Streams {
         fs::create_dir_all(folder)?;
         let identity = fs::canonicalize(folder)?.to_string_lossy().into_owned();
         let known = known.filter(|known| known.folder == identity);
-        let mut streams = Streams {
+        Ok(Streams {
             folder: folder.to_owned(),
             identity,
             rotate_bytes: known.as_ref().map_or(rotate_bytes, |known| known.rotate_bytes),
@@ -68,20 +74,58 @@ impl Streams {
             positions: known.map(|known| known.positions).unwrap_or_default(),
             open: BTreeMap::new(),
             unsynced: BTreeSet::new(),
+            kept: None,
             parts: Parts::default(),
-        };
-        streams.close_holes()?;
-        Ok(streams)
+        })
     }
 
-    /// A file that somebody took away or cut goes on where it ends: none may begin with a hole.
-    fn close_holes(&mut self) -> io::Result<()> {
+    /// What was received since the last snapshot is about to be written again, up to [`Streams::replayed`]. `kept`: what was
+    /// written before is as it was, but for what somebody changed.
+    pub fn replay(&mut self, kept: bool) -> io::Result<()> {
+        let mut last = BTreeMap::new();
         for (key, position) in &mut self.positions {
             let folder = self.folder.join(line::folder(&key.0)).join(&key.1);
+            let last_file = last_file(&folder)?.unwrap_or(0);
+            last.insert(key.clone(), last_file);
+            if kept && position.file < last_file {
+                continue;
+            }
+            // A file that somebody took away or cut goes on where it ends: none may begin with a hole.
             let length = length(&folder.join(line::lines_file(position.file)))?;
             position.bytes = position.bytes.min(length);
         }
+        self.kept = kept.then_some(last);
         Ok(())
+    }
+
+    /// Whether a line is there already, or was in a file that was closed and taken away.
+    fn is_written(
+        &self,
+        key: &(String, String),
+        position: Position,
+        path: &Path,
+        line: &[u8],
+    ) -> io::Result<bool> {
+        let Some(last) = self.kept.as_ref().and_then(|last| last.get(key)) else {
+            return Ok(false);
+        };
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(position.file < *last);
+            }
+            file => file?,
+        };
+        let mut there = vec![0; line.len()];
+        match file.read_exact_at(&mut there, position.bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| there == line),
+        }
+    }
+
+    /// Everything of the earlier run was brought to the files once more.
+    pub fn replayed(&mut self) {
+        self.kept = None;
+        self.parts.done.clear();
     }
 
     /// Whether what was known is about this folder.
@@ -142,13 +186,22 @@ impl Streams {
             position = Position { file: position.file + 1, bytes: 0 };
             self.open.remove(&key);
         }
+        let path = folder.join(line::lines_file(position.file));
+        if self.is_written(&key, position, &path, &write.line)? {
+            // By a process that was killed before it could sync.
+            let beside = write.file.as_ref().map(|(name, _)| folder.join(name));
+            let upwards: Vec<PathBuf> = self.upwards(&folder).map(Path::to_owned).collect();
+            self.unsynced.extend(upwards.into_iter().chain(beside).chain([path]));
+            position.bytes += write.line.len() as u64;
+            self.positions.insert(key, position);
+            return Ok(());
+        }
         if let Some((name, content)) = &write.file {
             self.make(&folder)?;
             let path = folder.join(name);
             fs::write(&path, content)?;
             self.unsynced.insert(path);
         }
-        let path = folder.join(line::lines_file(position.file));
         if !self.open.contains_key(&key) {
             self.make(&folder)?;
             if self.open.len() >= OPEN_MAX {

@@ -33,7 +33,7 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     /// Temporary files that got their names in an earlier run.
-    done: BTreeSet<PathBuf>,
+    pub(super) done: BTreeSet<PathBuf>,
     counts: Counts,
     complaints: Vec<String>,
 }
@@ -58,7 +58,7 @@ impl Streams {
         std::mem::take(&mut self.parts.complaints)
     }
 
-    /// In an earlier run these were about to get their names. Those that did are left alone until [`Streams::replayed`].
+    /// In an earlier run these were about to get their names. Those that did are left alone until all is written again.
     pub fn about_to_finish(&mut self, parts: &[Part]) -> io::Result<()> {
         for part in parts {
             let path = self.folder_of(part).join(&part.name);
@@ -67,11 +67,6 @@ impl Streams {
             }
         }
         Ok(())
-    }
-
-    /// Everything of the earlier run was brought to the files once more.
-    pub fn replayed(&mut self) {
-        self.parts.done.clear();
     }
 
     /// Does what steps say; gives the files that are whole. That these are about to get their names is to be written down
@@ -143,6 +138,7 @@ impl Streams {
         let folder = self.folder_of(part);
         let path = folder.join(&part.name);
         if self.parts.done.remove(&path) {
+            self.unsynced.insert(folder);
             return Ok(None);
         }
         if fs::exists(folder.join(name))? {
