@@ -4,6 +4,7 @@
 
 mod apt;
 mod bench;
+mod delivery;
 mod dist;
 mod footprint;
 mod packages;
@@ -22,6 +23,10 @@ Commands:
              dependencies and licences, and run every test
   footprint  measure size, memory, processor time and bytes on the wire, beside collectd
              and node_exporter; [--seconds N] (default 600) [--binary PATH]
+  delivery   measure how much of each link is filled, beside plain TCP, and what is lost under
+             faults, beside mosquitto's bridge; needs root; [--link LAN|Best|Average]...
+             [--faults] (default all of these) [--repetitions N] (default 5) [--binary PATH]
+             [--congestion NAME] (default the kernel's) [--json FILE]
   dist       build static programs for vehicles, check them in every way there is, and put them
              into a folder ready to publish; [--target NAME]... (default all of
              cross/targets.toml) [--out FOLDER] (default dist) [--std auto|own|source]
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
     let result = match arguments.next().as_deref() {
         Some("test") => test::run_all(),
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
+        Some("delivery") => delivery::measure(&arguments.collect::<Vec<_>>()),
         Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),
         Some("costs") => dist::costs::run(&arguments.collect::<Vec<_>>()),
         Some("dist") => dist::run(&arguments.collect::<Vec<_>>()),

@@ -1,4 +1,4 @@
-//! Tells which process listens on a port of this machine, from `/proc`.
+//! Tells which process listens on a port, from `/proc`, in the network namespace of that process.
 
 use std::fs;
 
@@ -15,13 +15,14 @@ pub enum Listener {
     Nobody,
 }
 
-/// Whether the process `pid` listens on the TCP port `port`, at whatever address.
+/// Whether the process `pid` listens on the TCP port `port`, at whatever address of its network namespace.
 pub fn listener(pid: u32, port: u16) -> Result<Listener, String> {
     let mut sockets = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        match fs::read_to_string(table) {
+    for table in ["tcp", "tcp6"] {
+        let table = format!("/proc/{pid}/net/{table}");
+        match fs::read_to_string(&table) {
             Ok(text) => sockets.extend(sockets_in(&text, port)),
-            // A kernel without IPv6.
+            // A kernel without IPv6, or a process that has ended.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(format!("reading {table}: {e}")),
         }
@@ -58,7 +59,7 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
         assert_eq!(listener(process, port), Ok(Listener::Process));
-        assert_eq!(listener(u32::MAX, port), Ok(Listener::Other));
+        assert_eq!(listener(u32::MAX, port), Ok(Listener::Nobody), "there is no such process");
 
         let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let own = client.local_addr().unwrap().port();

@@ -1,27 +1,34 @@
 //! One request over HTTP, and numbers on a page of metrics.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use super::PATIENCE;
 
 /// The status code and the content of `path` on `port`.
 pub fn get(port: u16, path: &str) -> Result<(u16, String), String> {
-    let failed = |e: std::io::Error| format!("asking port {port} for {path}: {e}");
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(failed)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    let failed = |e: String| format!("asking port {port} for {path}: {e}");
+    let connected = || -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    };
+    let stream = connected().map_err(|e| failed(e.to_string()))?;
     let request =
         format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(failed)?;
+    exchange(stream, request.as_bytes()).map_err(failed)
+}
+
+/// The status code and the content that `request` is answered with, after which the other side closes.
+pub fn exchange(mut stream: impl Read + Write, request: &[u8]) -> Result<(u16, String), String> {
+    stream.write_all(request).map_err(|e| e.to_string())?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(failed)?;
+    stream.read_to_end(&mut answer).map_err(|e| e.to_string())?;
     let answer = String::from_utf8_lossy(&answer);
-    let odd = || {
-        let first = answer.lines().next().unwrap_or("nothing");
-        format!("asking port {port} for {path}: it answered `{first}`")
-    };
+    let odd = || format!("it answered `{}`", answer.lines().next().unwrap_or("nothing"));
     let (head, content) = answer.split_once("\r\n\r\n").ok_or_else(odd)?;
-    let code = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+    let version = ["HTTP/1.1 ", "HTTP/1.0 "].iter().find_map(|known| head.strip_prefix(known));
+    let code = version.and_then(|rest| rest.get(..3)?.parse().ok());
     Ok((code.ok_or_else(odd)?, content.to_owned()))
 }
 
