@@ -12,6 +12,7 @@ pub mod gauges;
 pub mod graph;
 pub mod health;
 pub mod links;
+pub mod membership;
 pub mod outbox;
 pub mod pacing;
 pub mod presence;

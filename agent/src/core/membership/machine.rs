@@ -1,0 +1,867 @@
+//! The machine: looks at everything it knows after each input, and goes one step if none is under way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::intent::{DEFERRED_MAX, INTENT_VERSION};
+use super::{
+    Act, Contact, Deferred, Facts, Federation, Input, Intent, LeaveStep, NodeSeen, Outcome, Place,
+    Policy, State, Step, Unit, View, Wish,
+};
+use crate::core::time::Mono;
+
+/// A pre-flight that held is believed for so long: what it looked at was true a moment ago.
+const PREFLIGHT_FRESH: Duration = Duration::from_secs(120);
+
+/// A member in contact whose Node is not ready for so long gets its unit restarted.
+const NOT_READY_MAX: Duration = Duration::from_secs(300);
+
+/// Changes of place that one input may bring: more would be a circle.
+const ROUNDS_MAX: usize = 8;
+
+/// What a pause is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Matter {
+    Preflight(String),
+    Finish(String),
+    Restart,
+    Step,
+}
+
+/// Before something is tried again.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Mono,
+    length: Duration,
+}
+
+/// In which federation, and how to get there.
+#[derive(Debug)]
+pub struct Machine {
+    policy: Policy,
+    intent: Intent,
+    contacts: BTreeMap<String, Contact>,
+    facts: Option<Facts>,
+    saving: bool,
+    running: Option<Step>,
+    held_up: BTreeMap<Matter, Pause>,
+    /// Federation whose pre-flight held last, and when.
+    cleared: Option<(String, Mono)>,
+    /// What a federation refused, for people.
+    refusals: BTreeMap<String, String>,
+    /// Since when the server gives no answer to a step of leaving.
+    unanswered_since: Option<Mono>,
+    not_ready_since: Option<Mono>,
+    place_since: Mono,
+    watched_at: Mono,
+    view: View,
+    wake: Option<Mono>,
+    acts: Vec<Act>,
+}
+
+impl Machine {
+    /// With what was stored, at `now`. Nothing is done before the first [`Input::Facts`].
+    #[must_use]
+    pub fn new(policy: Policy, intent: Intent, now: Mono) -> Machine {
+        let mut machine = Machine {
+            policy,
+            intent: Intent { version: INTENT_VERSION, ..intent },
+            contacts: BTreeMap::new(),
+            facts: None,
+            saving: false,
+            running: None,
+            held_up: BTreeMap::new(),
+            cleared: None,
+            refusals: BTreeMap::new(),
+            unanswered_since: None,
+            not_ready_since: None,
+            place_since: now,
+            watched_at: now,
+            view: View { state: State::Solo, federation: None, since: now, reason: String::new() },
+            wake: None,
+            acts: Vec::new(),
+        };
+        machine.view.state = machine.state(now);
+        machine.view.federation = machine.intent.place.federation().map(str::to_owned);
+        machine.because("looking where the vehicle is".to_owned());
+        machine
+    }
+
+    /// What people are shown.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What outlasts a restart.
+    #[must_use]
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// How the way to a federation is.
+    #[must_use]
+    pub fn contact(&self, federation: &str) -> Option<&Contact> {
+        self.contacts.get(federation)
+    }
+
+    /// When [`Input::Tick`] is due at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Mono> {
+        self.wake
+    }
+
+    /// Takes in what happened at `now` and returns what is to be done, in order.
+    #[must_use]
+    pub fn handle(&mut self, input: Input, now: Mono) -> Vec<Act> {
+        let watched = now.since(self.watched_at).as_millis();
+        self.intent.watched_ms += u64::try_from(watched).unwrap_or(0);
+        self.watched_at = now;
+        match input {
+            Input::Tick => {}
+            Input::Cost { federation, cost } => {
+                if let Some(policy) = self.policy.federations.get(&federation) {
+                    self.contacts.entry(federation).or_default().observe(policy, cost, now);
+                }
+            }
+            Input::Facts(facts) => self.observed(facts, now),
+            Input::Finished { step, outcome } => {
+                if self.running.as_ref() == Some(&step) {
+                    self.running = None;
+                    self.finished(step, outcome, now);
+                }
+            }
+            Input::Saved => self.saving = false,
+            Input::Wish(wish) => {
+                // What a person asks for is tried at once, also what was refused before.
+                self.held_up.clear();
+                self.refusals.clear();
+                if self.intent.wish != wish {
+                    self.intent.wish = wish;
+                    self.save();
+                }
+            }
+        }
+        self.wake = None;
+        for _ in 0..ROUNDS_MAX {
+            let before = (self.intent.place.clone(), self.saving, self.running.is_some());
+            self.go(now);
+            if before == (self.intent.place.clone(), self.saving, self.running.is_some()) {
+                break;
+            }
+        }
+        self.show(now);
+        std::mem::take(&mut self.acts)
+    }
+
+    fn observed(&mut self, facts: Facts, now: Mono) {
+        let not_ready = matches!(facts.node, NodeSeen::Present { ready: false, .. });
+        self.not_ready_since = not_ready.then(|| self.not_ready_since.unwrap_or(now));
+        self.facts = Some(facts);
+    }
+
+    fn finished(&mut self, step: Step, outcome: Outcome, now: Mono) {
+        match (step, outcome) {
+            (Step::Preflight { federation }, outcome) => self.flown(federation, outcome, now),
+            (Step::Finish(deferred), outcome) => self.settled(deferred, outcome, now),
+            (Step::Part { step, .. }, outcome) => self.parted(step, outcome, now),
+            (Step::Equip { federation }, Outcome::Done) => {
+                self.held_up.remove(&Matter::Step);
+                if let Some(facts) = &mut self.facts {
+                    facts.equipped = Some(federation);
+                }
+            }
+            (Step::Start | Step::Restart, Outcome::Done) => {
+                // Until the service manager says more.
+                if let Some(facts) = &mut self.facts {
+                    facts.unit = Unit::Starting;
+                }
+                self.not_ready_since = None;
+            }
+            (Step::Equip { .. } | Step::Start | Step::Restart, outcome) => {
+                let after = self.pause(Matter::Step, &outcome, now);
+                self.complain(&outcome, after);
+            }
+        }
+    }
+
+    fn flown(&mut self, federation: String, outcome: Outcome, now: Mono) {
+        self.refusals.remove(&federation);
+        match outcome {
+            Outcome::Done => {
+                self.held_up.remove(&Matter::Preflight(federation.clone()));
+                self.cleared = Some((federation, now));
+            }
+            Outcome::Unreachable(ref text) | Outcome::NotYet { ref text, .. } => {
+                self.refusals.insert(federation.clone(), text.clone());
+                self.pause(Matter::Preflight(federation), &outcome, now);
+            }
+            Outcome::Refused(text) => {
+                // A token is tried once, not in a loop.
+                let pause =
+                    Pause { until: now + self.policy.pause[1], length: self.policy.pause[1] };
+                self.held_up.insert(Matter::Preflight(federation.clone()), pause);
+                self.refusals.insert(federation, text);
+            }
+        }
+    }
+
+    fn settled(&mut self, deferred: Deferred, outcome: Outcome, now: Mono) {
+        let matter = Matter::Finish(deferred.federation.clone());
+        if outcome == Outcome::Done {
+            self.held_up.remove(&matter);
+            self.intent.deferred.retain(|owed| *owed != deferred);
+            self.save();
+        } else {
+            self.pause(matter, &outcome, now);
+        }
+    }
+
+    fn parted(&mut self, done: LeaveStep, outcome: Outcome, now: Mono) {
+        let Place::Leaving { federation, uid, step, then } = &self.intent.place else { return };
+        if *step != done {
+            return;
+        }
+        let (federation, uid, then) = (federation.clone(), uid.clone(), then.clone());
+        match outcome {
+            Outcome::Done => {
+                self.held_up.remove(&Matter::Step);
+                self.unanswered_since = None;
+                if done == LeaveStep::Strip {
+                    // k3s may have started again after its Node was deleted, which makes another.
+                    self.owe(Deferred { federation, uid: None });
+                    if let Some(facts) = &mut self.facts {
+                        *facts =
+                            Facts { unit: Unit::Stopped, equipped: None, node: NodeSeen::Unknown };
+                    }
+                    self.arrive(then);
+                    return;
+                }
+                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
+            }
+            Outcome::Unreachable(_) if done.needs_server() => {
+                let since = *self.unanswered_since.get_or_insert(now);
+                if now.since(since) >= self.policy.leave_patience {
+                    self.defer(federation, uid, then);
+                } else {
+                    self.pause(Matter::Step, &outcome, now);
+                }
+            }
+            Outcome::Refused(_) if matches!(done, LeaveStep::Announce | LeaveStep::Cordon) => {
+                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
+            }
+            // Somebody with the right will do it.
+            Outcome::Refused(_) if done == LeaveStep::Delete => self.defer(federation, uid, then),
+            outcome @ (Outcome::Unreachable(_) | Outcome::NotYet { .. } | Outcome::Refused(_)) => {
+                let after = self.pause(Matter::Step, &outcome, now);
+                self.complain(&outcome, after);
+            }
+        }
+    }
+
+    /// The present membership is over on this vehicle; its server will be told when that can be.
+    fn defer(&mut self, federation: String, uid: Option<String>, then: Option<String>) {
+        self.unanswered_since = None;
+        self.held_up.remove(&Matter::Step);
+        self.owe(Deferred { federation: federation.clone(), uid: uid.clone() });
+        self.leave_on(federation, uid, LeaveStep::Stop, then);
+    }
+
+    fn owe(&mut self, deferred: Deferred) {
+        self.intent.deferred.retain(|owed| owed.federation != deferred.federation);
+        if self.intent.deferred.len() >= DEFERRED_MAX {
+            self.intent.deferred.remove(0);
+        }
+        self.intent.deferred.push(deferred);
+    }
+
+    /// Everything of a federation is gone: on to the next, if that is still wanted.
+    fn arrive(&mut self, then: Option<String>) {
+        let wanted = match &self.intent.wish {
+            Wish::Join(federation) => Some(federation.clone()),
+            Wish::Leave { .. } => None,
+            Wish::Policy | Wish::Hold => then,
+        };
+        match wanted.filter(|federation| self.policy.federations.contains_key(federation)) {
+            Some(federation) => self.set_out(federation),
+            None => self.place(Place::Solo),
+        }
+    }
+
+    /// Begins to join.
+    fn set_out(&mut self, federation: String) {
+        self.intent.joins_ms.push(self.intent.watched_ms);
+        let excess = self.intent.joins_ms.len().saturating_sub(self.policy.changes_max.max(1));
+        self.intent.joins_ms.drain(..excess);
+        // Its Node will be in use again.
+        self.intent.deferred.retain(|owed| owed.federation != federation);
+        self.place(Place::Joining { federation });
+    }
+
+    fn leave_on(
+        &mut self,
+        federation: String,
+        uid: Option<String>,
+        step: LeaveStep,
+        then: Option<String>,
+    ) {
+        self.place(Place::Leaving { federation, uid, step, then });
+    }
+
+    fn place(&mut self, place: Place) {
+        if place.federation() != self.intent.place.federation() {
+            self.held_up.remove(&Matter::Step);
+            self.held_up.remove(&Matter::Restart);
+        }
+        self.intent.place = place;
+        self.place_since = self.watched_at;
+        self.save();
+    }
+
+    fn save(&mut self) {
+        self.saving = true;
+        // Only the latest matters; an earlier one that is not on its way yet is replaced.
+        self.acts.retain(|act| !matches!(act, Act::Save(_)));
+        self.acts.push(Act::Save(Box::new(self.intent.clone())));
+    }
+
+    fn pause(&mut self, matter: Matter, outcome: &Outcome, now: Mono) -> Duration {
+        let [first, longest] = self.policy.pause;
+        let before = self.held_up.get(&matter).map_or(Duration::ZERO, |pause| pause.length);
+        let length = match outcome {
+            Outcome::NotYet { after, .. } => (*after).clamp(Duration::from_secs(1), longest),
+            Outcome::Done | Outcome::Unreachable(_) | Outcome::Refused(_) => {
+                (before * 2).clamp(first, longest)
+            }
+        };
+        self.held_up.insert(matter, Pause { until: now + length, length });
+        length
+    }
+
+    fn complain(&mut self, outcome: &Outcome, after: Duration) {
+        let (Outcome::Unreachable(text) | Outcome::NotYet { text, .. } | Outcome::Refused(text)) =
+            outcome
+        else {
+            return;
+        };
+        self.because(format!("{text}; next attempt in {} s", after.as_secs()));
+    }
+
+    fn because(&mut self, reason: String) {
+        self.view.reason = reason;
+    }
+
+    /// Whether the pause about this matter is over; if not, the machine wakes when it is.
+    fn may(&mut self, matter: &Matter, now: Mono) -> bool {
+        let until = self.held_up.get(matter).map(|pause| pause.until).filter(|until| *until > now);
+        if let Some(until) = until {
+            self.wake_at(until);
+        }
+        until.is_none()
+    }
+
+    fn wake_at(&mut self, at: Mono) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn start(&mut self, step: Step) {
+        self.running = Some(step.clone());
+        self.acts.push(Act::Do(step));
+    }
+
+    /// One step, if none is under way and the intent is durable.
+    fn go(&mut self, now: Mono) {
+        if self.saving || self.running.is_some() {
+            return;
+        }
+        if self.intent.wish == Wish::Hold {
+            self.because("held by the operator; `outrider federation release` ends it".to_owned());
+            return;
+        }
+        let Some(facts) = self.facts.clone() else { return };
+        match self.intent.place.clone() {
+            Place::Solo => self.seek(&facts, now),
+            Place::Joining { federation } => self.join(&federation, &facts, now),
+            Place::Member { federation, uid } => self.hold_on(&federation, &uid, &facts, now),
+            Place::Leaving { federation, uid, step, then } => {
+                self.leave(federation, uid, step, then, now);
+            }
+        }
+        if self.running.is_none() && !self.saving {
+            self.pay(now);
+        }
+    }
+
+    /// Solo: looks for a federation.
+    fn seek(&mut self, facts: &Facts, now: Mono) {
+        if let Some(equipped) = &facts.equipped {
+            // The intent was lost: what is observed counts.
+            return match self.policy.federations.contains_key(equipped) {
+                true => self.place(Place::Joining { federation: equipped.clone() }),
+                false => self.leave_on(equipped.clone(), None, LeaveStep::Stop, None),
+            };
+        }
+        let Some(federation) = self.candidate(now) else {
+            let text = match (&self.intent.wish, self.policy.federations.is_empty()) {
+                (Wish::Leave { .. }, _) => "the operator wants no federation",
+                (_, true) => "no federation is configured",
+                (Wish::Join(_) | Wish::Policy | Wish::Hold, false) => "no federation is in contact",
+            };
+            return self.because(text.to_owned());
+        };
+        if self.is_ready_for(&federation, now) {
+            self.set_out(federation);
+        }
+    }
+
+    /// The federation to look at: what the operator wants, else the best in contact.
+    fn candidate(&self, now: Mono) -> Option<String> {
+        match &self.intent.wish {
+            Wish::Leave { .. } | Wish::Hold => None,
+            Wish::Join(federation) => {
+                let contact = self.contacts.get(federation)?;
+                contact.cost().map(|_| federation.clone())
+            }
+            Wish::Policy => self.best(now, None),
+        }
+    }
+
+    /// The best federation in contact but `without`.
+    fn best(&self, now: Mono, without: Option<&str>) -> Option<String> {
+        let near = self.policy.federations.iter().filter_map(|(name, policy)| {
+            let contact = self.contacts.get(name)?;
+            let cost = contact.near_for(now).and(contact.cost())?;
+            let refused = self
+                .held_up
+                .get(&Matter::Preflight(name.clone()))
+                .is_some_and(|pause| pause.until > now);
+            // One that was refused a moment ago stands behind all others.
+            Some(((refused, std::cmp::Reverse(policy.priority), cost), name))
+        });
+        let others = near.filter(|(_, name)| without != Some(name.as_str()));
+        others.min().map(|(_, name)| name.clone())
+    }
+
+    /// Whether everything speaks for joining now. If something is to be tried for that, it is.
+    fn is_ready_for(&mut self, federation: &str, now: Mono) -> bool {
+        let Some(policy) = self.policy.federations.get(federation).cloned() else { return false };
+        let near_for = self.contacts.get(federation).and_then(|contact| contact.near_for(now));
+        let by_policy = !matches!(self.intent.wish, Wish::Join(_));
+        if by_policy {
+            let near_for = near_for.unwrap_or_default();
+            if near_for < policy.join_after {
+                let left = policy.join_after - near_for;
+                self.wake_at(now + left);
+                self.because(format!(
+                    "{federation} is in contact; the pre-flight begins in {} s if it stays so",
+                    left.as_secs()
+                ));
+                return false;
+            }
+            if let Some(left) = self.changes_left_in() {
+                self.wake_at(now + left);
+                self.because(format!(
+                    "{federation} could be joined, but there were {} joins lately; the next may begin in {} s",
+                    self.intent.joins_ms.len(),
+                    left.as_secs()
+                ));
+                return false;
+            }
+        }
+        if !self.may(&Matter::Preflight(federation.to_owned()), now) {
+            let refusal = self.refusals.get(federation).cloned().unwrap_or_default();
+            self.because(format!("{federation} cannot be joined: {refusal}"));
+            return false;
+        }
+        let cleared = self
+            .cleared
+            .as_ref()
+            .is_some_and(|(name, at)| name == federation && now.since(*at) <= PREFLIGHT_FRESH);
+        if !cleared {
+            self.because(format!("trying whether {federation} can be joined"));
+            self.start(Step::Preflight { federation: federation.to_owned() });
+        }
+        cleared
+    }
+
+    /// Time until policy may begin another join, if it may not now.
+    fn changes_left_in(&self) -> Option<Duration> {
+        let within = u64::try_from(self.policy.changes_within.as_millis()).unwrap_or(u64::MAX);
+        let from = self.intent.watched_ms.saturating_sub(within);
+        let recent: Vec<u64> =
+            self.intent.joins_ms.iter().copied().filter(|at| *at > from).collect();
+        let oldest = recent.first().filter(|_| recent.len() >= self.policy.changes_max)?;
+        Some(Duration::from_millis((oldest + within).saturating_sub(self.intent.watched_ms)))
+    }
+
+    /// Joining: equips, starts and waits.
+    fn join(&mut self, federation: &str, facts: &Facts, now: Mono) {
+        let in_contact = self.contacts.get(federation).is_some_and(|way| way.cost().is_some());
+        let wanted = match &self.intent.wish {
+            Wish::Policy | Wish::Hold => self.policy.federations.contains_key(federation),
+            Wish::Join(wish) => wish == federation,
+            Wish::Leave { .. } => false,
+        };
+        match &facts.equipped {
+            Some(equipped) if equipped == federation => {}
+            Some(other) => {
+                let then = Some(federation.to_owned());
+                return self.leave_on(other.clone(), None, LeaveStep::Stop, then);
+            }
+            None if !wanted || !in_contact => {
+                self.because(format!("{federation} is out of contact"));
+                return self.place(Place::Solo);
+            }
+            None => {
+                if self.may(&Matter::Step, now) {
+                    self.because(format!("preparing to join {federation}"));
+                    self.start(Step::Equip { federation: federation.to_owned() });
+                }
+                return;
+            }
+        }
+        if !wanted {
+            return self.give_up(federation, facts);
+        }
+        if let (Unit::Active | Unit::Starting, NodeSeen::Present { uid, ready: true }) =
+            (facts.unit, &facts.node)
+        {
+            return self
+                .place(Place::Member { federation: federation.to_owned(), uid: uid.clone() });
+        }
+        let patience = self.policy.join_patience;
+        let silent_for = self.silence(federation, now);
+        let silence_max = self.federation(federation).and_then(|policy| policy.leave_after);
+        if silence_max.is_some_and(|most| silent_for >= most) {
+            return self.give_up(federation, facts);
+        }
+        if in_contact && now.since(self.place_since) >= patience {
+            let outcome = Outcome::Unreachable(format!("{federation} took too long to join"));
+            self.flown(federation.to_owned(), outcome, now);
+            return self.give_up(federation, facts);
+        }
+        self.wake_at(self.place_since + patience);
+        match facts.unit {
+            Unit::Stopped | Unit::Failed if !in_contact => {
+                self.because(format!("waiting for contact with {federation}"));
+            }
+            Unit::Stopped | Unit::Failed => {
+                if self.may(&Matter::Step, now) {
+                    self.because(format!("joining {federation}: starting k3s"));
+                    self.start(Step::Start);
+                }
+            }
+            Unit::Absent => {
+                self.because(format!("there is no k3s unit to join {federation} with"));
+                self.give_up(federation, facts);
+            }
+            Unit::Starting | Unit::Active | Unit::Stopping => {
+                let how = if in_contact { "" } else { ", which is out of contact" };
+                self.because(format!("joining {federation}{how}: k3s is on its way up"));
+            }
+        }
+    }
+
+    fn federation(&self, name: &str) -> Option<&Federation> {
+        self.policy.federations.get(name)
+    }
+
+    /// How long nothing was heard of a federation.
+    fn silence(&self, federation: &str, now: Mono) -> Duration {
+        match self.contacts.get(federation) {
+            Some(contact) if contact.cost().is_some() => Duration::ZERO,
+            Some(contact) => contact.strained_for(now).unwrap_or_default(),
+            None => now.since(self.place_since),
+        }
+    }
+
+    /// Ends a join that was begun. Its Node may exist, seen or not.
+    fn give_up(&mut self, federation: &str, facts: &Facts) {
+        let uid = match &facts.node {
+            NodeSeen::Present { uid, .. } => Some(uid.clone()),
+            NodeSeen::Unknown | NodeSeen::Missing => None,
+        };
+        self.leave_on(federation.to_owned(), uid, LeaveStep::Delete, None);
+    }
+
+    /// Member or Strained: keeps the membership as long as that makes sense.
+    fn hold_on(&mut self, federation: &str, uid: &str, facts: &Facts, now: Mono) {
+        match &facts.node {
+            NodeSeen::Missing => {
+                // Somebody wanted this vehicle out, so it does not come back at once.
+                let length = self.policy.pause[1];
+                let matter = Matter::Preflight(federation.to_owned());
+                self.held_up.insert(matter, Pause { until: now + length, length });
+                let text = "this vehicle's Node was deleted at the server".to_owned();
+                self.refusals.insert(federation.to_owned(), text);
+                let uid = Some(uid.to_owned());
+                return self.leave_on(federation.to_owned(), uid, LeaveStep::Stop, None);
+            }
+            NodeSeen::Present { uid: seen, .. } if seen != uid => {
+                let federation = federation.to_owned();
+                return self.place(Place::Member { federation, uid: seen.clone() });
+            }
+            NodeSeen::Unknown | NodeSeen::Present { .. } => {}
+        }
+        if let Some((first, then)) = self.reason_to_go(federation, now) {
+            let (federation, uid) = (federation.to_owned(), Some(uid.to_owned()));
+            return match first {
+                Some(step) => self.leave_on(federation, uid, step, then),
+                None => self.defer(federation, uid, then),
+            };
+        }
+        if self.running.is_none() {
+            self.tend(federation, facts, now);
+        }
+    }
+
+    /// The step to leave with, none when the server cannot be told, and the federation to leave for.
+    fn reason_to_go(
+        &mut self,
+        federation: &str,
+        now: Mono,
+    ) -> Option<(Option<LeaveStep>, Option<String>)> {
+        let silent = self.silence(federation, now) > Duration::ZERO;
+        let gracefully = Some(LeaveStep::Announce);
+        match self.intent.wish.clone() {
+            Wish::Hold => return None,
+            Wish::Leave { now: true } if silent => return Some((None, None)),
+            Wish::Leave { now: true } => return Some((Some(LeaveStep::Delete), None)),
+            Wish::Leave { now: false } => return Some((gracefully, None)),
+            Wish::Join(other) if other != federation => return Some((gracefully, Some(other))),
+            Wish::Join(_) => return None,
+            Wish::Policy => {}
+        }
+        let Some(policy) = self.federation(federation).cloned() else {
+            return Some((gracefully, None));
+        };
+        let contact = self.contacts.get(federation).copied().unwrap_or_default();
+        let strained_for = match contact.strained_for(now) {
+            None if contact.cost().is_none() => now.since(self.place_since),
+            strained_for => strained_for.unwrap_or_default(),
+        };
+        if let Some(leave_after) = policy.leave_after {
+            let most = policy.strain_after + leave_after;
+            if strained_for >= most {
+                return Some((gracefully.filter(|_| !silent), None));
+            }
+            if strained_for > Duration::ZERO {
+                self.wake_at(now + (most - strained_for));
+            }
+        }
+        if now.since(self.place_since) < self.policy.dwell {
+            return None;
+        }
+        let better = self.best(now, Some(federation))?;
+        if self.is_better(&better, federation) && self.is_ready_for(&better, now) {
+            return Some((gracefully.filter(|_| !silent), Some(better)));
+        }
+        None
+    }
+
+    /// Whether `other` is worth the change.
+    fn is_better(&self, other: &str, present: &str) -> bool {
+        let (Some(other_policy), Some(policy)) = (self.federation(other), self.federation(present))
+        else {
+            return false;
+        };
+        if other_policy.priority != policy.priority {
+            return other_policy.priority > policy.priority;
+        }
+        let cost = |name: &str| self.contacts.get(name).and_then(Contact::cost);
+        match (cost(other), cost(present)) {
+            (Some(other), Some(present)) => {
+                u64::from(other) * 100 <= u64::from(present) * u64::from(self.policy.switch_percent)
+            }
+            (other, _) => other.is_some(),
+        }
+    }
+
+    /// Keeps unit and drop-in as they must be.
+    fn tend(&mut self, federation: &str, facts: &Facts, now: Mono) {
+        let easy =
+            self.contacts.get(federation).is_some_and(|contact| contact.easy_for(now).is_some());
+        if facts.equipped.as_deref() != Some(federation) {
+            if self.may(&Matter::Step, now) {
+                self.start(Step::Equip { federation: federation.to_owned() });
+            }
+            return;
+        }
+        self.because(self.member_reason(federation, now));
+        match facts.unit {
+            Unit::Stopped | Unit::Failed if easy => {
+                if self.may(&Matter::Step, now) {
+                    self.because(format!(
+                        "k3s does not run although {federation} is in contact: starting it"
+                    ));
+                    self.start(Step::Start);
+                }
+            }
+            Unit::Active if easy => {
+                let Some(since) = self.not_ready_since else { return };
+                let due = since + NOT_READY_MAX;
+                if now < due {
+                    return self.wake_at(due);
+                }
+                if self.may(&Matter::Restart, now) {
+                    let outcome = Outcome::Unreachable(String::new());
+                    self.pause(Matter::Restart, &outcome, now);
+                    self.because(format!(
+                        "{federation} is in contact, but this vehicle's Node is not ready: restarting k3s"
+                    ));
+                    self.start(Step::Restart);
+                }
+            }
+            Unit::Stopped
+            | Unit::Failed
+            | Unit::Active
+            | Unit::Starting
+            | Unit::Stopping
+            | Unit::Absent => {}
+        }
+    }
+
+    fn member_reason(&self, federation: &str, now: Mono) -> String {
+        let contact = self.contacts.get(federation).copied().unwrap_or_default();
+        let Some(strained_for) = contact.strained_for(now) else {
+            let cost = contact.cost().unwrap_or_default();
+            return format!("member of {federation}, cost {cost}");
+        };
+        let how = match contact.cost() {
+            Some(cost) => format!("the way to {federation} costs {cost}"),
+            None => format!("no route to {federation}"),
+        };
+        let for_s = strained_for.as_secs();
+        let policy = self.federation(federation);
+        let left = policy.and_then(|policy| {
+            let most = policy.strain_after + policy.leave_after?;
+            Some(most.saturating_sub(strained_for).as_secs())
+        });
+        let end = match (&self.intent.wish, left) {
+            (Wish::Join(_), _) => "staying, as the operator wants".to_owned(),
+            (Wish::Policy | Wish::Leave { .. } | Wish::Hold, None) => "staying".to_owned(),
+            (Wish::Policy | Wish::Leave { .. } | Wish::Hold, Some(left)) => {
+                format!("leaving in {left} s unless contact returns")
+            }
+        };
+        format!("{how} for {for_s} s; pods keep running; {end}")
+    }
+
+    /// Leaving: one step after the other.
+    fn leave(
+        &mut self,
+        federation: String,
+        uid: Option<String>,
+        step: LeaveStep,
+        then: Option<String>,
+        now: Mono,
+    ) {
+        let at_once = self.intent.wish == (Wish::Leave { now: true });
+        if at_once && step < LeaveStep::Delete {
+            return self.leave_on(federation, uid, LeaveStep::Delete, then);
+        }
+        if !self.may(&Matter::Step, now) {
+            return;
+        }
+        let what = match step {
+            LeaveStep::Announce => "announcing it",
+            LeaveStep::Cordon => "cordoning the Node",
+            LeaveStep::Drain => "evicting pods",
+            LeaveStep::Delete => "deleting the Node",
+            LeaveStep::Stop => "stopping k3s",
+            LeaveStep::CleanUp => "cleaning up what k3s left",
+            LeaveStep::Strip => "putting its credentials away",
+        };
+        self.because(format!("leaving {federation}: {what}"));
+        self.start(Step::Part { federation, uid, step });
+    }
+
+    /// Does what is owed to a federation that is in contact again.
+    fn pay(&mut self, now: Mono) {
+        let present = self.intent.place.federation();
+        let owed: Vec<Deferred> = self
+            .intent
+            .deferred
+            .iter()
+            .filter(|owed| present != Some(owed.federation.as_str()))
+            .filter(|owed| {
+                self.contacts.get(&owed.federation).is_some_and(|way| way.cost().is_some())
+            })
+            .cloned()
+            .collect();
+        for deferred in owed {
+            if self.may(&Matter::Finish(deferred.federation.clone()), now) {
+                return self.start(Step::Finish(deferred));
+            }
+        }
+    }
+
+    fn state(&self, now: Mono) -> State {
+        if self.intent.wish == Wish::Hold {
+            return State::Held;
+        }
+        match &self.intent.place {
+            Place::Solo if self.candidate(now).is_some() => State::Evaluating,
+            Place::Solo => State::Solo,
+            Place::Joining { .. } => State::Joining,
+            Place::Member { federation, .. } => self.member_state(federation, now),
+            Place::Leaving { .. } => State::Leaving,
+        }
+    }
+
+    fn member_state(&self, federation: &str, now: Mono) -> State {
+        let after =
+            self.federation(federation).map_or(Duration::ZERO, |policy| policy.strain_after);
+        let contact = self.contacts.get(federation).copied().unwrap_or_default();
+        let longer = |time: Option<Duration>| time.is_some_and(|time| time >= after);
+        match self.view.state {
+            State::Strained if !longer(contact.easy_for(now)) => State::Strained,
+            // Arrived is arrived, also over a bad way.
+            State::Joining => State::Member,
+            State::Solo
+            | State::Evaluating
+            | State::Member
+            | State::Strained
+            | State::Leaving
+            | State::Held => {
+                if longer(contact.strained_for(now)) {
+                    State::Strained
+                } else {
+                    State::Member
+                }
+            }
+        }
+    }
+
+    /// Brings the view up to date.
+    fn show(&mut self, now: Mono) {
+        let names: Vec<(String, Duration)> = self
+            .policy
+            .federations
+            .iter()
+            .map(|(name, policy)| (name.clone(), policy.strain_after))
+            .collect();
+        for (name, after) in names {
+            if let Some(at) = self.contacts.get(&name).and_then(|contact| contact.due(after, now)) {
+                self.wake_at(at);
+            }
+        }
+        let federation = match &self.intent.place {
+            Place::Solo => self.candidate(now),
+            place => place.federation().map(str::to_owned),
+        };
+        self.view.federation = federation;
+        let state = self.state(now);
+        let from = self.view.state;
+        if state == from {
+            return;
+        }
+        debug_assert!(from.can_become(state), "from {from:?} to {state:?}");
+        (self.view.state, self.view.since) = (state, now);
+        let reason = self.view.reason.clone();
+        self.acts.push(Act::Changed { from, to: state, reason });
+    }
+}
+
+#[cfg(test)]
+mod tests;
