@@ -81,6 +81,8 @@ pub(super) struct Uplink {
     born: Option<Born>,
     /// Own records of which the queue has not said whether it keeps them.
     keeping: usize,
+    /// The next free place on the connection is for what was gathered: the last one was not.
+    is_next: bool,
     /// When the courier can do something although nothing has happened.
     due: Option<Mono>,
     day_saved: DayCount,
@@ -103,6 +105,7 @@ impl Uplink {
             tags: Vec::new(),
             born: None,
             keeping: 0,
+            is_next: false,
             due: None,
             day_saved: DayCount::default(),
         }
@@ -130,6 +133,19 @@ impl Uplink {
             Request::Rewind => Order::Rewind,
             Request::Publish(id, record) => return Err((id, record)),
         })
+    }
+
+    /// Passes on what the courier requests.
+    fn carry(&mut self, requests: Vec<Request>, effects: &mut Vec<Effect>) {
+        for request in requests {
+            effects.push(match self.order(request) {
+                Ok(order) => Effect::Order(order),
+                Err((id, record)) => {
+                    self.is_next = false;
+                    Effect::Submit(id, record)
+                }
+            });
+        }
     }
 
     /// What is to be remembered of the day, if it is time for that.
@@ -165,16 +181,19 @@ impl Agent {
         let now = self.state.now.mono;
         let Agent { uplink, outbox, effects, .. } = self;
         outbox.beside(uplink.courier.in_flight());
+        // What waits in memory could keep a broker busy that takes few messages at a time, and nothing gathered would ever leave.
+        if uplink.is_next {
+            let requests = uplink.courier.work_in_turn(now, outbox.window().free());
+            uplink.carry(requests, effects);
+            outbox.beside(uplink.courier.in_flight());
+        }
         while let Some((id, record)) = outbox.next_to_send() {
+            uplink.is_next = true;
             uplink.courier.budget().spend(record.payload.len() as u64, now);
             effects.push(Effect::Submit(id, record));
         }
-        for request in uplink.courier.work(now, outbox.window().free()) {
-            effects.push(match uplink.order(request) {
-                Ok(order) => Effect::Order(order),
-                Err((id, record)) => Effect::Submit(id, record),
-            });
-        }
+        let requests = uplink.courier.work(now, outbox.window().free());
+        uplink.carry(requests, effects);
         outbox.beside(uplink.courier.in_flight());
         uplink.due = uplink.courier.deadline(now);
         if let Some(day) = uplink.day_to_save(&self.config.delivery, now) {

@@ -431,6 +431,16 @@ impl Courier {
     /// Does what can be done at `now`, with room for `slots_free` messages more on the connection. To be called after anything
     /// above, and at [`Courier::deadline`].
     pub fn work(&mut self, now: Mono, slots_free: usize) -> Vec<Request> {
+        let reserved = self.connection.as_ref().map_or(0, Connection::reserved);
+        self.work_beside(now, slots_free, reserved)
+    }
+
+    /// As [`Courier::work`] for one message, also if that takes the last place: for when others have taken theirs.
+    pub fn work_in_turn(&mut self, now: Mono, slots_free: usize) -> Vec<Request> {
+        self.work_beside(now, slots_free.min(1), 0)
+    }
+
+    fn work_beside(&mut self, now: Mono, slots_free: usize, reserved: usize) -> Vec<Request> {
         self.hold(now);
         let mut slots_free = slots_free;
         loop {
@@ -438,7 +448,7 @@ impl Courier {
             if slots_free == 0 {
                 break;
             }
-            let Some((index, packed)) = self.next(now, slots_free) else { break };
+            let Some((index, packed)) = self.next(now, slots_free, reserved) else { break };
             slots_free -= 1;
             self.publish(index, packed, now);
         }
@@ -564,11 +574,10 @@ impl Courier {
     }
 
     /// The next message and its stream.
-    fn next(&mut self, now: Mono, slots_free: usize) -> Option<(usize, Packed)> {
+    fn next(&mut self, now: Mono, slots_free: usize, reserved: usize) -> Option<(usize, Packed)> {
         let connection = self.connection.as_mut()?;
         let window = connection.flow.window_bytes();
         let in_flight = connection.flow.in_flight();
-        let reserved = connection.reserved();
         let room = connection.room(self.cap_bytes);
         let effort = Effort::for_link(connection.flow.goodput());
 

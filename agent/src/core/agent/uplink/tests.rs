@@ -289,3 +289,43 @@ fn the_day_is_saved_in_steps_and_goes_on_after_a_start() {
     again.feed(Input::Tick);
     assert_eq!(again.agent.state().delivery.way.day_bytes, last.bytes);
 }
+
+#[test]
+fn what_waits_in_memory_does_not_keep_what_was_gathered_from_leaving() {
+    for slots in [1, 4] {
+        let mut world = World::new(|config| {
+            config.mqtt.in_flight = slots;
+            config.stream.push(config::Stream::undeclared("log"));
+        });
+        let log = StreamName::new("log").unwrap().tag();
+        world.report();
+        let mut noise = 1_u32;
+        for _ in 0..40 {
+            // What cannot be compressed, one record to a message.
+            let payload: Vec<u8> = std::iter::repeat_with(|| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                noise.to_be_bytes()[0]
+            })
+            .take(40_000)
+            .collect();
+            let stored = stored::store(&Stamp::default(), None, &payload);
+            let _ = world.spool.append(log, stored, BootMs(world.ms)).unwrap();
+        }
+        world.feed(Input::Durable(vec![log]));
+        world.connect();
+        let mut gathered = 0;
+        for _ in 0..60 {
+            // The queue refuses two events for each message that the broker takes.
+            for _ in 0..2 {
+                let stored = stored::store(&Stamp::default(), None, b"{}").into();
+                let stream = own_stream(Class::Event);
+                world.feed(Input::Kept { stream, stored, name: None });
+            }
+            let (id, record) = world.published.remove(0);
+            gathered += usize::from(record.topic.ends_with("/stream/log"));
+            world.feed(Input::Acknowledged(id));
+            world.work();
+        }
+        assert!((20..=40).contains(&gathered), "{gathered} of 60 with {slots} places");
+    }
+}
