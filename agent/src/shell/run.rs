@@ -5,13 +5,13 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use spool::{StreamName, StreamTag};
+use spool::{Fate, StreamName, StreamTag};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::config::{Config, ConfigSource, reload};
+use crate::config::{Config, ConfigSource, EVENTS_STREAM, TELEMETRY_STREAM, reload};
 use crate::core::agent::{Agent, Effect, Input};
 use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
@@ -363,6 +363,11 @@ impl<'a> Shell<'a> {
         }
         for ((tag, fate), count) in dropped {
             let stream = self.stream_name(tag);
+            // What the queue refuses of the agent's own words waits in memory. To tell of it would only add to that.
+            let own = [EVENTS_STREAM, TELEMETRY_STREAM].contains(&stream.as_str());
+            if own && fate == Fate::Refused {
+                continue;
+            }
             let text = format!(
                 "stream {stream} lost {} records ({} bytes): {}",
                 count.records,
