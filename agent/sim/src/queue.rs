@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use outrider::config::{DeliveryOrder, TELEMETRY_STREAM};
+use outrider::config::{DeliveryOrder, EVENTS_STREAM, TELEMETRY_STREAM};
 use outrider::core::agent::{Input, Order, carry_out};
 use outrider::core::telemetry::BootId;
-use spool::{Count, Event, Fate, OpenError, Report, Session, Spool, StreamTag, Worker};
+use spool::{Count, Event, Fate, OpenError, Report, Session, Spool, StreamName, StreamTag, Worker};
 
 use crate::agenda::{MS, Moment, SECOND};
 use crate::bug::Bug;
@@ -50,7 +50,6 @@ impl World {
             epoch: vehicle.dice.roll() as u32,
             spool_id: vehicle.dice.roll(),
         };
-        let before = vehicle.disk.used_bytes();
         let opened = Spool::open(vehicle.disk.clone(), vehicle.options(), session, boot_ms);
         if vehicle.disk.is_off() {
             self.power_lost(index);
@@ -67,7 +66,6 @@ impl World {
                 return Err((index, Broken::new("damage never prevents a start", how)));
             }
         };
-        vehicle.disk_bound = vehicle.config.spool.size.max(before + DISK_SLACK_BYTES);
         vehicle.ledger.opened(session.epoch);
         let live_first = vehicle.config.delivery.order == DeliveryOrder::LiveFirst;
         for (stream, policy) in vehicle.streams() {
@@ -78,6 +76,9 @@ impl World {
         }
         spool.commit(boot_ms);
         let report = Box::new(spool.report(boot_ms));
+        // A budget that was made smaller than what is held is kept to only once something has left.
+        let at_most = report.disk_bytes + DISK_SLACK_BYTES;
+        vehicle.disk_bound = vehicle.config.spool.size.max(at_most);
         let mut worker = Worker::new(spool, vehicle.config.spool.sync_delay);
         let mut turn = Turn { report: Some(report), ..Turn::default() };
         worker.turn(boot_ms, &mut |event| turn.events.push(event));
@@ -269,6 +270,9 @@ impl World {
             told.insert(0, Input::Spool(report));
         }
         let vehicle = &mut self.vehicles[index];
+        let own = [EVENTS_STREAM, TELEMETRY_STREAM].map(StreamName::new);
+        let is_own = |tag| own.iter().flatten().any(|name| name.tag() == tag);
+        dropped.retain(|(stream, fate), _| *fate != Fate::Refused || !is_own(*stream));
         for ((stream, fate), count) in dropped {
             let text = format!("{stream} lost {} records: {}", count.records, fate.word());
             let stream = stream.to_string();
