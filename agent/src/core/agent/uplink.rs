@@ -385,6 +385,10 @@ impl Agent {
         match &mut self.uplink.queue {
             Queue::Opening(early) if early.len() < EARLY_MAX => early.push(said),
             Queue::Open => self.keep(&said),
+            // The retained one does without a queue.
+            Queue::Away | Queue::Opening(_) if said.content_type == BIRTH_TYPE => {
+                self.uplink.born = None;
+            }
             Queue::Away | Queue::Opening(_) => self.enqueue(said.class, Bytes::from(said.payload)),
         }
     }
@@ -456,7 +460,7 @@ impl Agent {
 
     /// Puts the birth document into the telemetry stream where the batch that follows needs it.
     fn keep_birth(&mut self, version: Version) {
-        if !matches!(self.uplink.queue, Queue::Open) {
+        if matches!(self.uplink.queue, Queue::Away) {
             return;
         }
         match &mut self.uplink.born {
@@ -466,7 +470,7 @@ impl Agent {
             Some(_) | None => {
                 let payload = self.birth().to_json();
                 self.uplink.born = Some(Born { version, batches: 1 });
-                self.keep(&Said { class: Class::Telemetry, content_type: BIRTH_TYPE, payload });
+                self.say(Said { class: Class::Telemetry, content_type: BIRTH_TYPE, payload });
             }
         }
     }

@@ -1,12 +1,15 @@
 //! The machine: looks at everything it knows after each input, and goes one step if none is under way.
 
+mod leaving;
+mod view;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::intent::{DEFERRED_MAX, INTENT_VERSION};
+use super::intent::INTENT_VERSION;
 use super::{
-    Act, Contact, Deferred, Facts, Federation, Input, Intent, LeaveStep, NodeSeen, Outcome, Place,
-    Policy, State, Step, Unit, View, Wish,
+    Act, Contact, Facts, Federation, Input, Intent, LeaveStep, NodeSeen, Outcome, Place, Policy,
+    State, Step, Unit, View, Wish,
 };
 use crate::core::time::Mono;
 
@@ -206,88 +209,6 @@ impl Machine {
         }
     }
 
-    fn settled(&mut self, deferred: Deferred, outcome: Outcome, now: Mono) {
-        let matter = Matter::Finish(deferred.federation.clone());
-        if outcome == Outcome::Done {
-            self.held_up.remove(&matter);
-            self.intent.deferred.retain(|owed| *owed != deferred);
-            self.save();
-        } else {
-            self.pause(matter, &outcome, now);
-        }
-    }
-
-    fn parted(&mut self, done: LeaveStep, outcome: Outcome, now: Mono) {
-        let Place::Leaving { federation, uid, step, then } = &self.intent.place else { return };
-        if *step != done {
-            return;
-        }
-        let (federation, uid, then) = (federation.clone(), uid.clone(), then.clone());
-        match outcome {
-            Outcome::Done => {
-                self.held_up.remove(&Matter::Step);
-                self.unanswered_since = None;
-                if done == LeaveStep::Strip {
-                    // k3s may have started again after its Node was deleted, which makes another.
-                    self.owe(Deferred { federation, uid: None });
-                    if let Some(facts) = &mut self.facts {
-                        *facts =
-                            Facts { unit: Unit::Stopped, equipped: None, node: NodeSeen::Unknown };
-                    }
-                    self.arrive(then);
-                    return;
-                }
-                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
-            }
-            Outcome::Unreachable(_) if done.needs_server() => {
-                let since = *self.unanswered_since.get_or_insert(now);
-                if now.since(since) >= self.policy.leave_patience {
-                    self.defer(federation, uid, then);
-                } else {
-                    self.pause(Matter::Step, &outcome, now);
-                }
-            }
-            Outcome::Refused(_) if matches!(done, LeaveStep::Announce | LeaveStep::Cordon) => {
-                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
-            }
-            // Somebody with the right will do it.
-            Outcome::Refused(_) if done == LeaveStep::Delete => self.defer(federation, uid, then),
-            outcome @ (Outcome::Unreachable(_) | Outcome::NotYet { .. } | Outcome::Refused(_)) => {
-                let after = self.pause(Matter::Step, &outcome, now);
-                self.complain(&outcome, after);
-            }
-        }
-    }
-
-    /// The present membership is over on this vehicle; its server will be told when that can be.
-    fn defer(&mut self, federation: String, uid: Option<String>, then: Option<String>) {
-        self.unanswered_since = None;
-        self.held_up.remove(&Matter::Step);
-        self.owe(Deferred { federation: federation.clone(), uid: uid.clone() });
-        self.leave_on(federation, uid, LeaveStep::Stop, then);
-    }
-
-    fn owe(&mut self, deferred: Deferred) {
-        self.intent.deferred.retain(|owed| owed.federation != deferred.federation);
-        if self.intent.deferred.len() >= DEFERRED_MAX {
-            self.intent.deferred.remove(0);
-        }
-        self.intent.deferred.push(deferred);
-    }
-
-    /// Everything of a federation is gone: on to the next, if that is still wanted.
-    fn arrive(&mut self, then: Option<String>) {
-        let wanted = match &self.intent.wish {
-            Wish::Join(federation) => Some(federation.clone()),
-            Wish::Leave { .. } => None,
-            Wish::Policy | Wish::Hold => then,
-        };
-        match wanted.filter(|federation| self.policy.federations.contains_key(federation)) {
-            Some(federation) => self.set_out(federation),
-            None => self.place(Place::Solo),
-        }
-    }
-
     /// Begins to join.
     fn set_out(&mut self, federation: String) {
         self.intent.joins_ms.push(self.intent.watched_ms);
@@ -296,16 +217,6 @@ impl Machine {
         // Its Node will be in use again.
         self.intent.deferred.retain(|owed| owed.federation != federation);
         self.place(Place::Joining { federation });
-    }
-
-    fn leave_on(
-        &mut self,
-        federation: String,
-        uid: Option<String>,
-        step: LeaveStep,
-        then: Option<String>,
-    ) {
-        self.place(Place::Leaving { federation, uid, step, then });
     }
 
     fn place(&mut self, place: Place) {
@@ -575,15 +486,6 @@ impl Machine {
         }
     }
 
-    /// Ends a join that was begun. Its Node may exist, seen or not.
-    fn give_up(&mut self, federation: &str, facts: &Facts) {
-        let uid = match &facts.node {
-            NodeSeen::Present { uid, .. } => Some(uid.clone()),
-            NodeSeen::Unknown | NodeSeen::Missing => None,
-        };
-        self.leave_on(federation.to_owned(), uid, LeaveStep::Delete, None);
-    }
-
     /// Member or Strained: keeps the membership as long as that makes sense.
     fn hold_on(&mut self, federation: &str, uid: &str, facts: &Facts, now: Mono) {
         match &facts.node {
@@ -745,121 +647,6 @@ impl Machine {
             }
         };
         format!("{how} for {for_s} s; pods keep running; {end}")
-    }
-
-    /// Leaving: one step after the other.
-    fn leave(
-        &mut self,
-        federation: String,
-        uid: Option<String>,
-        step: LeaveStep,
-        then: Option<String>,
-        now: Mono,
-    ) {
-        let at_once = self.intent.wish == (Wish::Leave { now: true });
-        if at_once && step < LeaveStep::Delete {
-            return self.leave_on(federation, uid, LeaveStep::Delete, then);
-        }
-        if !self.may(&Matter::Step, now) {
-            return;
-        }
-        let what = match step {
-            LeaveStep::Announce => "announcing it",
-            LeaveStep::Cordon => "cordoning the Node",
-            LeaveStep::Drain => "evicting pods",
-            LeaveStep::Delete => "deleting the Node",
-            LeaveStep::Stop => "stopping k3s",
-            LeaveStep::CleanUp => "cleaning up what k3s left",
-            LeaveStep::Strip => "putting its credentials away",
-        };
-        self.because(format!("leaving {federation}: {what}"));
-        self.start(Step::Part { federation, uid, step });
-    }
-
-    /// Does what is owed to a federation that is in contact again.
-    fn pay(&mut self, now: Mono) {
-        let present = self.intent.place.federation();
-        let owed: Vec<Deferred> = self
-            .intent
-            .deferred
-            .iter()
-            .filter(|owed| present != Some(owed.federation.as_str()))
-            .filter(|owed| {
-                self.contacts.get(&owed.federation).is_some_and(|way| way.cost().is_some())
-            })
-            .cloned()
-            .collect();
-        for deferred in owed {
-            if self.may(&Matter::Finish(deferred.federation.clone()), now) {
-                return self.start(Step::Finish(deferred));
-            }
-        }
-    }
-
-    fn state(&self, now: Mono) -> State {
-        if self.intent.wish == Wish::Hold {
-            return State::Held;
-        }
-        match &self.intent.place {
-            Place::Solo if self.candidate(now).is_some() => State::Evaluating,
-            Place::Solo => State::Solo,
-            Place::Joining { .. } => State::Joining,
-            Place::Member { federation, .. } => self.member_state(federation, now),
-            Place::Leaving { .. } => State::Leaving,
-        }
-    }
-
-    fn member_state(&self, federation: &str, now: Mono) -> State {
-        let after =
-            self.federation(federation).map_or(Duration::ZERO, |policy| policy.strain_after);
-        let contact = self.contacts.get(federation).copied().unwrap_or_default();
-        let longer = |time: Option<Duration>| time.is_some_and(|time| time >= after);
-        match self.view.state {
-            State::Strained if !longer(contact.easy_for(now)) => State::Strained,
-            // Arrived is arrived, also over a bad way.
-            State::Joining => State::Member,
-            State::Solo
-            | State::Evaluating
-            | State::Member
-            | State::Strained
-            | State::Leaving
-            | State::Held => {
-                if longer(contact.strained_for(now)) {
-                    State::Strained
-                } else {
-                    State::Member
-                }
-            }
-        }
-    }
-
-    /// Brings the view up to date.
-    fn show(&mut self, now: Mono) {
-        let names: Vec<(String, Duration)> = self
-            .policy
-            .federations
-            .iter()
-            .map(|(name, policy)| (name.clone(), policy.strain_after))
-            .collect();
-        for (name, after) in names {
-            if let Some(at) = self.contacts.get(&name).and_then(|contact| contact.due(after, now)) {
-                self.wake_at(at);
-            }
-        }
-        let federation = match &self.intent.place {
-            Place::Solo => self.candidate(now),
-            place => place.federation().map(str::to_owned),
-        };
-        self.view.federation = federation;
-        let state = self.state(now);
-        let from = self.view.state;
-        if state == from {
-            return;
-        }
-        debug_assert!(from.can_become(state), "from {from:?} to {state:?}");
-        (self.view.state, self.view.since) = (state, now);
-        let reason = self.view.reason.clone();
-        self.acts.push(Act::Changed { from, to: state, reason });
     }
 }
 

@@ -168,6 +168,22 @@ fn what_the_queue_does_not_take_waits_in_memory_on_the_plain_topics() {
 }
 
 #[test]
+fn a_batch_from_before_the_queue_opened_has_its_birth_in_front() {
+    let mut world = World::new(|_| {});
+    world.pass(5);
+    world.report();
+    world.connect();
+    let records = world.acknowledge();
+    let telemetry: Vec<&Received> = records
+        .iter()
+        .filter(|(stream, _)| stream == config::TELEMETRY_STREAM)
+        .map(|(_, record)| record)
+        .collect();
+    assert!(telemetry.len() >= 2, "{telemetry:?}");
+    assert_eq!(telemetry[0].content_type.as_deref(), Some(BIRTH_TYPE));
+}
+
+#[test]
 fn births_stand_before_their_batches_and_are_repeated() {
     let mut world = World::new(|config| {
         config.delivery.order = config::DeliveryOrder::BacklogFirst;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::membership::Deferred;
 
 const SECOND: Duration = Duration::from_secs(1);
 

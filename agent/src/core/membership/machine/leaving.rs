@@ -1,0 +1,160 @@
+//! The way out of a federation, and what is still owed to it afterwards.
+
+use super::{Machine, Matter};
+use crate::core::membership::intent::DEFERRED_MAX;
+use crate::core::membership::{
+    Deferred, Facts, LeaveStep, NodeSeen, Outcome, Place, Step, Unit, Wish,
+};
+use crate::core::time::Mono;
+
+impl Machine {
+    pub(super) fn settled(&mut self, deferred: Deferred, outcome: Outcome, now: Mono) {
+        let matter = Matter::Finish(deferred.federation.clone());
+        if outcome == Outcome::Done {
+            self.held_up.remove(&matter);
+            self.intent.deferred.retain(|owed| *owed != deferred);
+            self.save();
+        } else {
+            self.pause(matter, &outcome, now);
+        }
+    }
+
+    pub(super) fn parted(&mut self, done: LeaveStep, outcome: Outcome, now: Mono) {
+        let Place::Leaving { federation, uid, step, then } = &self.intent.place else { return };
+        if *step != done {
+            return;
+        }
+        let (federation, uid, then) = (federation.clone(), uid.clone(), then.clone());
+        match outcome {
+            Outcome::Done => {
+                self.held_up.remove(&Matter::Step);
+                self.unanswered_since = None;
+                if done == LeaveStep::Strip {
+                    // k3s may have started again after its Node was deleted, which makes another.
+                    self.owe(Deferred { federation, uid: None });
+                    if let Some(facts) = &mut self.facts {
+                        *facts =
+                            Facts { unit: Unit::Stopped, equipped: None, node: NodeSeen::Unknown };
+                    }
+                    self.arrive(then);
+                    return;
+                }
+                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
+            }
+            Outcome::Unreachable(_) if done.needs_server() => {
+                let since = *self.unanswered_since.get_or_insert(now);
+                if now.since(since) >= self.policy.leave_patience {
+                    self.defer(federation, uid, then);
+                } else {
+                    self.pause(Matter::Step, &outcome, now);
+                }
+            }
+            Outcome::Refused(_) if matches!(done, LeaveStep::Announce | LeaveStep::Cordon) => {
+                self.leave_on(federation, uid, done.next().unwrap_or(done), then);
+            }
+            // Somebody with the right will do it.
+            Outcome::Refused(_) if done == LeaveStep::Delete => self.defer(federation, uid, then),
+            outcome @ (Outcome::Unreachable(_) | Outcome::NotYet { .. } | Outcome::Refused(_)) => {
+                let after = self.pause(Matter::Step, &outcome, now);
+                self.complain(&outcome, after);
+            }
+        }
+    }
+
+    /// The present membership is over on this vehicle; its server will be told when that can be.
+    pub(super) fn defer(&mut self, federation: String, uid: Option<String>, then: Option<String>) {
+        self.unanswered_since = None;
+        self.held_up.remove(&Matter::Step);
+        self.owe(Deferred { federation: federation.clone(), uid: uid.clone() });
+        self.leave_on(federation, uid, LeaveStep::Stop, then);
+    }
+
+    pub(super) fn owe(&mut self, deferred: Deferred) {
+        self.intent.deferred.retain(|owed| owed.federation != deferred.federation);
+        if self.intent.deferred.len() >= DEFERRED_MAX {
+            self.intent.deferred.remove(0);
+        }
+        self.intent.deferred.push(deferred);
+    }
+
+    /// Everything of a federation is gone: on to the next, if that is still wanted.
+    pub(super) fn arrive(&mut self, then: Option<String>) {
+        let wanted = match &self.intent.wish {
+            Wish::Join(federation) => Some(federation.clone()),
+            Wish::Leave { .. } => None,
+            Wish::Policy | Wish::Hold => then,
+        };
+        match wanted.filter(|federation| self.policy.federations.contains_key(federation)) {
+            Some(federation) => self.set_out(federation),
+            None => self.place(Place::Solo),
+        }
+    }
+
+    pub(super) fn leave_on(
+        &mut self,
+        federation: String,
+        uid: Option<String>,
+        step: LeaveStep,
+        then: Option<String>,
+    ) {
+        self.place(Place::Leaving { federation, uid, step, then });
+    }
+
+    /// Ends a join that was begun. Its Node may exist, seen or not.
+    pub(super) fn give_up(&mut self, federation: &str, facts: &Facts) {
+        let uid = match &facts.node {
+            NodeSeen::Present { uid, .. } => Some(uid.clone()),
+            NodeSeen::Unknown | NodeSeen::Missing => None,
+        };
+        self.leave_on(federation.to_owned(), uid, LeaveStep::Delete, None);
+    }
+
+    /// Leaving: one step after the other.
+    pub(super) fn leave(
+        &mut self,
+        federation: String,
+        uid: Option<String>,
+        step: LeaveStep,
+        then: Option<String>,
+        now: Mono,
+    ) {
+        let at_once = self.intent.wish == (Wish::Leave { now: true });
+        if at_once && step < LeaveStep::Delete {
+            return self.leave_on(federation, uid, LeaveStep::Delete, then);
+        }
+        if !self.may(&Matter::Step, now) {
+            return;
+        }
+        let what = match step {
+            LeaveStep::Announce => "announcing it",
+            LeaveStep::Cordon => "cordoning the Node",
+            LeaveStep::Drain => "evicting pods",
+            LeaveStep::Delete => "deleting the Node",
+            LeaveStep::Stop => "stopping k3s",
+            LeaveStep::CleanUp => "cleaning up what k3s left",
+            LeaveStep::Strip => "putting its credentials away",
+        };
+        self.because(format!("leaving {federation}: {what}"));
+        self.start(Step::Part { federation, uid, step });
+    }
+
+    /// Does what is owed to a federation that is in contact again.
+    pub(super) fn pay(&mut self, now: Mono) {
+        let present = self.intent.place.federation();
+        let owed: Vec<Deferred> = self
+            .intent
+            .deferred
+            .iter()
+            .filter(|owed| present != Some(owed.federation.as_str()))
+            .filter(|owed| {
+                self.contacts.get(&owed.federation).is_some_and(|way| way.cost().is_some())
+            })
+            .cloned()
+            .collect();
+        for deferred in owed {
+            if self.may(&Matter::Finish(deferred.federation.clone()), now) {
+                return self.start(Step::Finish(deferred));
+            }
+        }
+    }
+}
