@@ -11,7 +11,7 @@
 //!   transfer after it.
 //! - *Faults*: records come steadily from a local client; the link breaks, the vehicle's program and the command post's broker
 //!   are killed ([`faults::story`]). The agent gets them over its control socket, durably; a mosquitto on the vehicle by QoS 1,
-//!   for a bridge that is set up as carefully as it can be ([`programs::bridge`]). Arrivals are watched at the command post's
+//!   for a bridge that is set up as carefully as it can be, in two ways ([`programs::bridge`]). Arrivals are watched at the command post's
 //!   broker; the agent's are read by the project's own receiver.
 //!
 //! The agent has its defaults but for a large spool.
@@ -105,14 +105,14 @@ pub fn measure(arguments: &[String]) -> Result<(), String> {
     if misses.is_empty() { Ok(()) } else { Err(misses.join("; ")) }
 }
 
-/// Both under the same faults.
+/// All of them under the same faults.
 fn contests(setting: &Setting) -> Result<Vec<Contest>, String> {
     let words = ["--package", "outrider", "--example", "arrivals"];
     let reader = executables("build the receiver", &words)?
         .remove("arrivals")
         .ok_or("cargo built no arrivals")?;
     let run = |rival| faults::run(setting, &reader, rival);
-    [Rival::Outrider, Rival::Bridge].into_iter().map(run).collect()
+    Rival::ALL.into_iter().map(run).collect()
 }
 
 fn report(setting: &Setting, fillings: &[Filling], contests: &[Contest]) {

@@ -39,6 +39,11 @@ impl Figures {
         number(&file(pid, "smaps_rollup")?, "Rss:")
     }
 
+    /// Bytes that it had written to storage so far, or will have once the kernel gets to it (proc_pid_io(5)).
+    pub fn written_bytes(pid: u32) -> Result<u64, String> {
+        number(&file(pid, "io")?, "write_bytes:")
+    }
+
     /// Processor time so far, in clock ticks.
     pub fn cpu_ticks(pid: u32) -> Result<u64, String> {
         let stat = file(pid, "stat")?;

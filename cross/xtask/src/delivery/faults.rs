@@ -19,8 +19,8 @@ use super::figures::{Arrivals, Contest, Produced, contest, load};
 use super::link::{PROFILES, Profile};
 use super::mqtt::{Client, Publication};
 use super::place::{Ground, join};
-use super::programs::{self, Agent, bridge_socket, broker_socket, post};
-use crate::bench::Child;
+use super::programs::{self, Agent, Saving, bridge_socket, broker_socket, post};
+use crate::bench::{Child, Figures};
 use crate::steps::quiet;
 
 /// The link of the comparison: Best.
@@ -102,15 +102,20 @@ pub enum Rival {
     /// The agent.
     Outrider,
     /// mosquitto with a bridge.
-    Bridge,
+    Bridge(Saving),
 }
 
 impl Rival {
-    /// For people and for names of folders.
+    /// All of them.
+    pub const ALL: [Rival; 3] =
+        [Rival::Outrider, Rival::Bridge(Saving::EachChange), Rival::Bridge(Saving::EachSecond)];
+
+    /// For people.
     pub fn name(self) -> &'static str {
         match self {
             Rival::Outrider => "outrider",
-            Rival::Bridge => "mosquitto-bridge",
+            Rival::Bridge(Saving::EachChange) => "mosquitto-bridge, saved at each change",
+            Rival::Bridge(Saving::EachSecond) => "mosquitto-bridge, saved each second",
         }
     }
 }
@@ -118,7 +123,11 @@ impl Rival {
 /// Runs the script against one of both. `reader` is the project's own receiver (`agent/examples/arrivals.rs`).
 pub fn run(setting: &Setting, reader: &Path, rival: Rival) -> Result<Contest, String> {
     println!("==> {} under faults for {} s", rival.name(), SCRIPT.last().map_or(0, |(at, _)| *at));
-    let folder = setting.fresh_folder(rival.name())?;
+    let folder = setting.fresh_folder(match rival {
+        Rival::Outrider => "faults-outrider",
+        Rival::Bridge(Saving::EachChange) => "faults-each-change",
+        Rival::Bridge(Saving::EachSecond) => "faults-each-second",
+    })?;
     let load = load()?;
     let ground = Ground::new(PROFILE, &setting.congestion, SEED)?;
     let mut broker = Some(programs::broker(&ground, &folder)?);
@@ -126,6 +135,7 @@ pub fn run(setting: &Setting, reader: &Path, rival: Rival) -> Result<Contest, St
     let watcher = Watcher::start(&folder, began);
     watcher.wait_until_there(1)?;
     let mut vehicle = Some(Vehicle::start(setting, &ground, &folder, rival)?);
+    let mut written = 0;
     let producer = Producer::start(&folder, rival);
 
     let began_script = Instant::now();
@@ -136,7 +146,7 @@ pub fn run(setting: &Setting, reader: &Path, rival: Rival) -> Result<Contest, St
             Step::Silence(silent) => ground.silence(*silent),
             Step::Interface(up) => ground.interface(*up)?,
             Step::PowerCut => {
-                drop(vehicle.take());
+                written += vehicle.take().map_or(Ok(0), Vehicle::killed)?;
                 vehicle = Some(Vehicle::start(setting, &ground, &folder, rival)?);
             }
             Step::BrokerKilled => drop(broker.take()),
@@ -163,19 +173,20 @@ pub fn run(setting: &Setting, reader: &Path, rival: Rival) -> Result<Contest, St
         arrivals = watcher.arrivals();
     }
     watcher.stop()?;
-    drop(vehicle);
+    written += vehicle.map_or(Ok(0), Vehicle::killed)?;
     drop(broker);
     let arrivals = match rival {
         Rival::Outrider => decoded(reader, &folder, &arrivals)?,
-        Rival::Bridge => plain(&arrivals),
+        Rival::Bridge(_) => plain(&arrivals),
     };
-    Ok(contest(rival.name(), &produced, &arrivals, last_fault_over, load))
+    let contest = contest(rival.name(), &produced, &arrivals, last_fault_over);
+    Ok(Contest { written_bytes: written, load, ..contest })
 }
 
 /// The vehicle's program.
 enum Vehicle {
     Outrider(Agent),
-    Bridge(#[allow(dead_code, reason = "runs for as long as it is held")] Child),
+    Bridge(Child),
 }
 
 impl Vehicle {
@@ -189,8 +200,14 @@ impl Vehicle {
             Rival::Outrider => {
                 Vehicle::Outrider(Agent::start(ground, &setting.binary, folder, true)?)
             }
-            Rival::Bridge => Vehicle::Bridge(programs::bridge(ground, folder)?),
+            Rival::Bridge(saving) => Vehicle::Bridge(programs::bridge(ground, folder, saving)?),
         })
+    }
+
+    /// Kills it; the bytes that it had written to storage.
+    fn killed(self) -> Result<u64, String> {
+        let (Vehicle::Outrider(Agent { child, .. }) | Vehicle::Bridge(child)) = &self;
+        Figures::written_bytes(child.pid())
     }
 
     /// Whether nothing is left to deliver: as the agent says, or since everything has arrived.
@@ -221,7 +238,7 @@ impl Producer {
         let thread = std::thread::spawn(move || {
             Ok(match rival {
                 Rival::Outrider => post_records(&folder.join("control.sock"), &stopped),
-                Rival::Bridge => publish_records(&bridge_socket(&folder), &stopped),
+                Rival::Bridge(_) => publish_records(&bridge_socket(&folder), &stopped),
             })
         });
         Producer { stop, thread }

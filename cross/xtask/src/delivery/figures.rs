@@ -197,16 +197,17 @@ pub struct Contest {
     pub repeats: u64,
     /// From the end of the last fault to the last record that came for the first time.
     pub drain_s: f64,
+    /// Bytes that the vehicle's program wrote to storage.
+    pub written_bytes: u64,
     pub load: f64,
 }
 
-/// Sums up.
+/// Sums up; what storage and machine say is added by whoever asked them.
 pub fn contest(
     name: &'static str,
     produced: &Produced,
     arrivals: &Arrivals,
     last_fault_over: Duration,
-    load: f64,
 ) -> Contest {
     let arrived = |number: &&u64| arrivals.whole.contains_key(number);
     let lost = produced.acknowledged.iter().filter(|number| !arrived(number));
@@ -221,7 +222,8 @@ pub fn contest(
         repeats_at_broker: arrivals.at_broker.values().map(|count| count - 1).sum(),
         repeats: arrivals.whole.values().map(|(count, _)| count - 1).sum(),
         drain_s: last.saturating_sub(last_fault_over).as_secs_f64(),
-        load,
+        written_bytes: 0,
+        load: 0.0,
     }
 }
 
@@ -250,6 +252,7 @@ impl Contest {
             "repeats_at_broker": self.repeats_at_broker,
             "repeats": self.repeats,
             "drain_s": self.drain_s,
+            "written_bytes": self.written_bytes,
             "load": self.load,
         })
     }
@@ -258,14 +261,17 @@ impl Contest {
 /// The table of both.
 pub fn contest_table(contests: &[Contest]) -> String {
     let mut table =
-        "| | offered | acknowledged to the producer | arrived | lost | repeats at the broker | repeats at the receiver | time to drain |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| | offered | acknowledged to the producer | arrived | lost | repeats at the broker | repeats at the receiver | time to drain | written to storage |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
             .to_owned();
     for contest in contests {
         let Contest { name, offered, acknowledged, arrived, lost, .. } = contest;
         table += &format!(
-            "| {name} | {offered} | {acknowledged} | {arrived} | {lost} | {} | {} | {:.1} s |\n",
-            contest.repeats_at_broker, contest.repeats, contest.drain_s
+            "| {name} | {offered} | {acknowledged} | {arrived} | {lost} | {} | {} | {:.1} s | {:.1} MB |\n",
+            contest.repeats_at_broker,
+            contest.repeats,
+            contest.drain_s,
+            contest.written_bytes as f64 / 1e6
         );
     }
     table
@@ -319,7 +325,7 @@ mod tests {
                 arrivals.kept(number, seconds(at));
             }
         }
-        let contest = contest("it", &produced, &arrivals, seconds(10), 0.5);
+        let contest = contest("it", &produced, &arrivals, seconds(10));
         assert_eq!((contest.arrived, contest.lost), (3, 2));
         assert_eq!(contest.lost_rows, [[2, 3]]);
         assert_eq!((contest.repeats_at_broker, contest.repeats), (3, 2));

@@ -51,22 +51,33 @@ pub fn broker(ground: &Ground, folder: &Path) -> Result<Child, String> {
     Child::start("post", &mut command, folder, Some(BROKER_PORT))
 }
 
-/// A broker on the vehicle that hands everything on by a bridge, as carefully as it can: the queue has no bound and is written
-/// after every change, the session at the command post is kept, and a lost connection is tried again after a second.
-pub fn bridge(ground: &Ground, folder: &Path) -> Result<Child, String> {
+/// When a broker writes what it holds to disk, always as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saving {
+    /// After each change: the safest it has. A change is a message that is queued, not one in flight, so the limit of those stays
+    /// at its default of 20: without a limit nothing is ever queued, and a kill takes all that waits.
+    EachChange,
+    /// Each second.
+    EachSecond,
+}
+
+/// A broker on the vehicle that hands everything on by a bridge, as carefully as it can: the queue has no bound, the session at
+/// the command post is kept, and a lost connection is tried again after a second.
+pub fn bridge(ground: &Ground, folder: &Path, saving: Saving) -> Result<Child, String> {
     let socket = bridge_socket(folder);
     let _ = fs::remove_file(&socket);
     let store = folder.join("bridge");
     fs::create_dir_all(&store).map_err(|e| format!("making {}: {e}", store.display()))?;
     let config = folder.join("vehicle.conf");
     let text = format!(
-        "{}listener 0 {}\npersistence true\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n\
-         max_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n\
+        "{}listener 0 {}\npersistence true\npersistence_location {}/\nautosave_on_changes {}\nautosave_interval 1\n\
+         max_queued_messages 0\nset_tcp_nodelay true\n\
          connection convoy\naddress {POST}:{BROKER_PORT}\ntopic # out 1\ncleansession false\nclientid vehicle\n\
          restart_timeout 1\nkeepalive_interval 30\ntry_private true\n",
         broker_head()?,
         socket.display(),
-        store.display()
+        store.display(),
+        saving == Saving::EachChange
     );
     write(&config, &text)?;
     let mut command = ground.vehicle.command(&path_of("mosquitto")?);
