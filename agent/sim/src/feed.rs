@@ -64,7 +64,7 @@ impl World {
     }
 
     fn order(&mut self, index: usize, order: Order) {
-        if self.settings.bug == Some(Bug::RewindLost) && order == Order::Rewind {
+        if self.settings.bug == Some(Bug::RewindLost) && matches!(order, Order::Rewind(_)) {
             return;
         }
         let now = self.now;

@@ -272,10 +272,13 @@ impl<S: Storage> Spool<S> {
 
     /// Everything that was handed out and not acknowledged will be handed out again: the connection is gone.
     pub fn rewind(&mut self) {
-        for stream in self.streams.values_mut() {
-            stream.out.clear();
-            stream.want = stream.marks.floor;
-            stream.cursor = crate::state::Cursor::start_of(0);
+        self.streams.values_mut().for_each(Stream::rewind);
+    }
+
+    /// As [`Spool::rewind`], of one stream.
+    pub fn rewind_of(&mut self, stream: StreamTag) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.rewind();
         }
     }
 

@@ -98,6 +98,13 @@ impl Stream {
         }
     }
 
+    /// Everything that is live is to be handed out again.
+    pub(crate) fn rewind(&mut self) {
+        self.out.clear();
+        self.want = self.marks.floor;
+        self.cursor = Cursor::start_of(0);
+    }
+
     /// Its policy; that of an ordinary stream while it was not declared.
     pub(crate) fn policy(&self) -> StreamPolicy {
         self.definition.as_ref().map_or_else(StreamPolicy::default, |known| known.policy)

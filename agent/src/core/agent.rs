@@ -16,7 +16,7 @@ use olsr_bridge::view::MeshView;
 
 use crate::config::{Config, DaemonChoice};
 use crate::core::courier::{Fetched, RecordName};
-use crate::core::delivery::{DropCause, Limits, RecordId};
+use crate::core::delivery::{Class, DropCause, Limits, RecordId};
 use crate::core::links::{Change, Reach, Setup};
 use crate::core::outbox::{Outbox, Record};
 use crate::core::presence::Topics;
@@ -274,10 +274,16 @@ impl Agent {
         &self.config
     }
 
-    /// Records in memory that wait for the broker or for its acknowledgement: they end with the process.
+    /// Records in memory that wait for the broker or for its acknowledgement.
     #[must_use]
     pub fn records(&self) -> usize {
         self.outbox.window().records()
+    }
+
+    /// Those of them that end with the process: a birth document is made anew by each.
+    #[must_use]
+    pub fn mortal_records(&self) -> usize {
+        self.records() - self.outbox.window().records_of(Class::Birth)
     }
 
     /// Whether more can leave, or its acknowledgement can come, on the connection that stands.
@@ -570,6 +576,7 @@ impl Agent {
             self.say_batch(&batch);
         }
         self.note(Severity::Info, "stopping", "", "the agent was told to stop".to_owned());
+        self.close_uplink();
     }
 
     /// Notes an event; what repeats soon is told later.

@@ -284,6 +284,13 @@ impl Window {
         self.waiting.len() + self.in_flight.len()
     }
 
+    /// Records of a class, waiting and in flight.
+    #[must_use]
+    pub fn records_of(&self, class: Class) -> usize {
+        let waiting = self.waiting.keys().filter(|(of, _)| *of == class).count();
+        waiting + self.in_flight.values().filter(|(of, _)| *of == class).count()
+    }
+
     /// Bytes held, waiting and in flight.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -299,8 +306,12 @@ impl Window {
     /// When the oldest record that is still held came into being: how far behind the broker is.
     #[must_use]
     pub fn oldest(&self) -> Option<Mono> {
-        let waiting = self.waiting.values().map(|entry| entry.at);
-        waiting.chain(self.in_flight.values().map(|(_, entry)| entry.at)).min()
+        // Ids ascend with time, so the first of each class will do.
+        let first = |class| self.waiting.range((class, RecordId(0))..).next();
+        let of_class = |class| first(class).filter(|((found, _), _)| *found == class);
+        let waiting = Class::ALL.into_iter().filter_map(of_class).map(|(_, entry)| entry.at);
+        let in_flight = self.in_flight.values().next().map(|(_, entry)| entry.at);
+        waiting.chain(in_flight).min()
     }
 
     /// Records acknowledged since start.

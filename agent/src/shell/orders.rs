@@ -64,7 +64,15 @@ impl Orders {
             Order::Keep { stream, stored } if self.waiting.len() >= KEEP_MAX => {
                 self.tell(Input::Kept { stream, stored, name: None });
             }
-            order => self.waiting.push_back(order),
+            order => {
+                // Answers to what was fetched before are of no use.
+                if let Order::Rewind(of) = order {
+                    self.waiting.retain(|waits| {
+                        !matches!(waits, Order::Fetch { stream, .. } | Order::Rewind(stream) if *stream == of)
+                    });
+                }
+                self.waiting.push_back(order);
+            }
         }
     }
 

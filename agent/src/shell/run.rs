@@ -481,9 +481,7 @@ impl<'a> Shell<'a> {
         self.tell("stopping", self.notifier.stopping());
         self.feed(Input::Stop);
         let until = Instant::now() + FAREWELL_MAX;
-        while self.agent.is_sending()
-            && self.broker.as_ref().is_some_and(|broker| broker.link.is_some())
-        {
+        while self.has_last_words() {
             match tokio::time::timeout_at(until, self.last_words()).await {
                 Ok(Event::Mqtt(event)) => self.mqtt(event),
                 Ok(Event::Spool(news)) => self.spool_news(news),
@@ -492,7 +490,7 @@ impl<'a> Shell<'a> {
                 Err(_) => break,
             }
         }
-        let left = self.agent.records();
+        let left = self.agent.mortal_records();
         if left > 0 {
             tracing::warn!("{left} records were not acknowledged by the broker and are lost");
         }
@@ -507,6 +505,13 @@ impl<'a> Shell<'a> {
         if let Some(Broker { client, events, .. }) = self.broker {
             client.stop(events).await;
         }
+    }
+
+    /// Whether something can still leave, or be kept.
+    fn has_last_words(&self) -> bool {
+        let linked = self.broker.as_ref().is_some_and(|broker| broker.link.is_some());
+        let waiting = self.spool.as_ref().is_some_and(|(_, orders)| orders.due().is_some());
+        waiting || (linked && self.agent.is_sending())
     }
 
     /// What still matters after the loop has ended.

@@ -73,7 +73,7 @@ impl Queue {
             Request::Acknowledge { stream, records } => {
                 Order::Acknowledge { stream: tag(stream), records }
             }
-            Request::Rewind => Order::Rewind,
+            Request::Rewind(stream) => Order::Rewind(tag(stream)),
             Request::Publish(..) => return,
         };
         let answers = self.answers.clone();

@@ -55,7 +55,7 @@ pub(super) const DELIVERY: Section = Section {
             name: "rate",
             doc: "Bytes a second that may leave over one perfect hop. Over a link of cost 300 it \
                   is a third of that, so that the share of the radio stays the same. Events do not \
-                  wait for it.",
+                  wait for it. It bounds what leaves from the spool.",
             preset: Preset::Unset("as fast as the link carries"),
             example: "\"100KiB\"",
             field: Field::OptionalSize(place!(delivery.rate), [1 << 10, 1 << 40]),
@@ -64,7 +64,8 @@ pub(super) const DELIVERY: Section = Section {
         Key {
             name: "bytes_per_day",
             doc: "Bytes that may leave in 24 hours of running time, for links that are paid by the \
-                  byte. The last tenth is left to events.",
+                  byte. The last tenth is left to events. It bounds what leaves from the spool; \
+                  what leaves from memory counts as well.",
             preset: Preset::Unset("as many as there are"),
             example: "\"200MiB\"",
             field: Field::OptionalSize(place!(delivery.bytes_per_day), [1 << 20, 1 << 50]),

@@ -37,8 +37,8 @@ pub enum Order {
         /// These.
         records: Vec<RecordName>,
     },
-    /// Hand out everything again that was not acknowledged.
-    Rewind,
+    /// Hand out everything of this stream again that was not acknowledged.
+    Rewind(StreamTag),
     /// Remember what was sent in the current day over a restart. Nothing that a spool could do.
     SaveDay(DayCount),
 }
@@ -63,8 +63,8 @@ pub fn carry_out<S: Storage>(spool: &mut Spool<S>, order: Order, now: BootMs) ->
             }
             None
         }
-        Order::Rewind => {
-            spool.rewind();
+        Order::Rewind(stream) => {
+            spool.rewind_of(stream);
             None
         }
         Order::SaveDay(_) => None,

@@ -31,7 +31,7 @@ fn agent(config: Config) -> Agent {
     Agent::new(config, BOOT, &["load", "thermal"], now(1000))
 }
 
-fn view(costs: &[(&str, NetworkCost)]) -> MeshView {
+pub(super) fn view(costs: &[(&str, NetworkCost)]) -> MeshView {
     let route = |(address, cost): &(&str, NetworkCost)| Route {
         destination: Prefix::host(address.parse().unwrap()),
         cost: *cost,

@@ -40,6 +40,9 @@ const EARLY_MAX: usize = 64;
 /// thinned out can still be read: some percent of its bytes.
 const BIRTH_EVERY: u32 = 100;
 
+/// And after so much of the day, so that it comes to its end also on a vehicle that is never on for a whole one.
+const DAY_SAVED_EVERY_MS: u64 = 10 * 60 * 1000;
+
 /// A day's count is saved when this part of the cap was spent since: a power cut lets no more than that be spent twice.
 const DAY_SAVED_DIVISOR: u64 = 100;
 
@@ -86,6 +89,8 @@ pub(super) struct Uplink {
     /// When the courier can do something although nothing has happened.
     due: Option<Mono>,
     day_saved: DayCount,
+    /// Cost of the way while this connection stands, as long as there was one.
+    link_cost: Option<u32>,
 }
 
 impl Uplink {
@@ -108,6 +113,7 @@ impl Uplink {
             is_next: false,
             due: None,
             day_saved: DayCount::default(),
+            link_cost: None,
         }
     }
 
@@ -130,7 +136,7 @@ impl Uplink {
             Request::Acknowledge { stream, records } => {
                 Order::Acknowledge { stream: tag(stream), records }
             }
-            Request::Rewind => Order::Rewind,
+            Request::Rewind(stream) => Order::Rewind(tag(stream)),
             Request::Publish(id, record) => return Err((id, record)),
         })
     }
@@ -148,13 +154,21 @@ impl Uplink {
         }
     }
 
-    /// What is to be remembered of the day, if it is time for that.
-    fn day_to_save(&mut self, config: &config::Delivery, now: Mono) -> Option<DayCount> {
+    /// What is to be remembered of the day, if it is time for that, or the last time.
+    fn day_to_save(
+        &mut self,
+        config: &config::Delivery,
+        last: bool,
+        now: Mono,
+    ) -> Option<DayCount> {
         let cap = config.bytes_per_day?;
         let day = self.courier.budget().day(now);
         let begun_anew = day.bytes < self.day_saved.bytes;
         let spent = day.bytes.saturating_sub(self.day_saved.bytes);
-        let due = begun_anew || spent >= (cap / DAY_SAVED_DIVISOR).max(1);
+        let grown_ms = day.elapsed_ms.saturating_sub(self.day_saved.elapsed_ms);
+        let due = begun_anew
+            || spent >= (cap / DAY_SAVED_DIVISOR).max(1)
+            || (day.bytes > 0 && grown_ms >= if last { 1 } else { DAY_SAVED_EVERY_MS });
         due.then(|| {
             self.day_saved = day;
             day
@@ -195,13 +209,32 @@ impl Agent {
         let requests = uplink.courier.work(now, outbox.window().free());
         uplink.carry(requests, effects);
         outbox.beside(uplink.courier.in_flight());
+        let cramped = uplink.courier.take_cramped().map(|setup| Arc::clone(&setup.name));
         uplink.due = uplink.courier.deadline(now);
-        if let Some(day) = uplink.day_to_save(&self.config.delivery, now) {
+        if let Some(day) = uplink.day_to_save(&self.config.delivery, false, now) {
             effects.push(Effect::Order(Order::SaveDay(day)));
         }
         self.outbox.report(&mut self.state.mqtt);
         self.state.mqtt.oldest_ms = self.outbox.window().oldest().map(Mono::millis);
         self.state.delivery.observe(&mut self.uplink.courier, now);
+        if let Some(stream) = cramped {
+            let text = format!(
+                "the broker's largest packet is too small for a record of stream {stream}, and for a part of one; \
+                 raise it (mosquitto: max_packet_size)"
+            );
+            self.note(Severity::Warning, "packets-too-small", &stream, text);
+        }
+    }
+
+    /// The last words: what is not safe yet waits in memory, and the day is remembered.
+    pub(super) fn close_uplink(&mut self) {
+        if matches!(self.uplink.queue, Queue::Opening(_)) {
+            self.switch(Queue::Away);
+        }
+        let now = self.state.now.mono;
+        if let Some(day) = self.uplink.day_to_save(&self.config.delivery, true, now) {
+            self.effects.push(Effect::Order(Order::SaveDay(day)));
+        }
     }
 
     pub(super) fn connected(
@@ -237,6 +270,7 @@ impl Agent {
         mqtt.error = Some(reason.clone());
         self.outbox.connection_lost();
         self.uplink.courier.disconnected();
+        self.uplink.link_cost = None;
         if first || !known {
             self.note(Severity::Warning, "broker-away", "", reason);
         }
@@ -270,6 +304,10 @@ impl Agent {
             (None, None) => None,
         };
         let link = LinkState::to(reach.unwrap_or(Reach::Unknown), false);
+        // A connection may outlive its route for a while. That is no time to send everything.
+        let before = self.uplink.link_cost.filter(|_| self.state.mqtt.connected);
+        self.uplink.link_cost = link.cost.or(before);
+        let link = LinkState { cost: self.uplink.link_cost, ..link };
         self.uplink.courier.link(link, self.state.now.mono);
     }
 
@@ -302,23 +340,28 @@ impl Agent {
         let uplink = &mut self.uplink;
         let configured = self.config.streams();
         for stream in &report.streams {
+            // Records whose stream's name was lost to damage are somebody's data.
+            let name = stream.name.as_ref().map_or_else(
+                || format!("unnamed-{:08x}", stream.tag.0),
+                |name| name.as_str().to_owned(),
+            );
+            let setup = || {
+                let known = configured.iter().find(|configured| configured.name == name);
+                let policy = known.cloned().unwrap_or(config::Stream::undeclared(&name));
+                StreamSetup::configured(&policy, &self.config.delivery)
+            };
             let id = match uplink.ids.get(&stream.tag) {
                 Some(id) => *id,
                 None => {
-                    // Records whose stream's name was lost to damage are somebody's data.
-                    let name = stream.name.as_ref().map_or_else(
-                        || format!("unnamed-{:08x}", stream.tag.0),
-                        |name| name.as_str().to_owned(),
-                    );
-                    let known = configured.iter().find(|configured| configured.name == name);
-                    let policy = known.cloned().unwrap_or(config::Stream::undeclared(&name));
-                    let setup = StreamSetup::configured(&policy, &self.config.delivery);
-                    let id = uplink.courier.add(setup);
+                    let id = uplink.courier.add(setup());
                     uplink.ids.insert(stream.tag, id);
                     uplink.tags.push(stream.tag);
                     id
                 }
             };
+            if uplink.courier.setup(id).is_some_and(|known| *known.name != *name) {
+                uplink.courier.change(id, setup());
+            }
             if stream.held.records > stream.handed_out {
                 uplink.courier.available(id);
             }

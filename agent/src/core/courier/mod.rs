@@ -11,7 +11,7 @@
 //!   as stray).
 //! - Records of a stream are published in the order in which the queue hands them out. After a lost connection the queue
 //!   begins anew with what is left; records keep their names, so a receiver can drop what comes twice.
-//! - A refusal is no reason to destroy what was gathered: the message waits, with growing pauses, until the broker takes it, or
+//! - A refusal is no reason to destroy what was gathered: the stream waits, with growing pauses, until the broker takes it, or
 //!   the queue expires it.
 //! - Events leave before everything else. The others share by weight: the stream that had least for its weight is next
 //!   (start-time fair queueing, so that a stream that was silent has no claim to what it did not use).
@@ -79,7 +79,8 @@ const SLOTS_RESERVED: usize = 2;
 /// First pause of a stream that the broker refused, and the longest.
 const REFUSED_PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
-/// Connections in a row that end before anything was acknowledged, after which messages are made half as large: a broker that
+/// Connections in a row that end with messages in flight more than twice as large as any that was acknowledged, after which
+/// messages are made half as large: a broker that
 /// speaks 3.1.1 cannot tell its largest packet and closes the connection instead.
 const BARREN_MAX: u32 = 2;
 
@@ -187,7 +188,7 @@ pub enum Request {
     Fetch {
         /// Which.
         stream: StreamId,
-        /// To be given back. Grows with each [`Request::Rewind`].
+        /// To be given back. Grows with each [`Request::Rewind`] of the stream.
         round: u64,
         /// Bytes at most.
         bytes: usize,
@@ -201,8 +202,8 @@ pub enum Request {
         /// These.
         records: Vec<RecordName>,
     },
-    /// The queue is to hand out everything again that was not acknowledged, of all streams, from the oldest.
-    Rewind,
+    /// The queue is to hand out everything of this stream again that was not acknowledged, from the oldest.
+    Rewind(StreamId),
     /// Hand this message to the connection.
     Publish(RecordId, Record),
 }
@@ -255,7 +256,6 @@ pub struct Courier {
     connection: Option<Connection>,
     flight: BTreeMap<RecordId, Flight>,
     issued: u64,
-    round: u64,
     /// Service of the stream that was served last, in bytes for each unit of weight.
     served: u64,
     /// Size that messages are bounded to because connections broke.
@@ -263,6 +263,7 @@ pub struct Courier {
     barren: u32,
     acknowledged_since_cap: u32,
     stray: u64,
+    cramped: Option<StreamId>,
     requests: Vec<Request>,
 }
 
@@ -271,7 +272,10 @@ struct Connection {
     flow: Flow,
     packet_bytes_max: usize,
     slots: usize,
-    fruitful: bool,
+    /// Largest message that was acknowledged.
+    acknowledged_max: u64,
+    /// It was told that its packets are too small.
+    cramped: bool,
 }
 
 impl Courier {
@@ -291,12 +295,12 @@ impl Courier {
             connection: None,
             flight: BTreeMap::new(),
             issued: 0,
-            round: 0,
             served: 0,
             cap_bytes: MESSAGE_BYTES_MAX,
             barren: 0,
             acknowledged_since_cap: 0,
             stray: 0,
+            cramped: None,
             requests: Vec::new(),
         };
         for setup in streams {
@@ -314,6 +318,27 @@ impl Courier {
         StreamId(u16::try_from(self.streams.len() - 1).unwrap_or(u16::MAX))
     }
 
+    /// The name of a stream was found that was lost, or another policy is to hold.
+    pub fn change(&mut self, id: StreamId, setup: StreamSetup) {
+        let topic = self.topics.stream(&setup.name).into();
+        if let Some(stream) = self.streams.get_mut(usize::from(id.0)) {
+            (stream.setup, stream.topic) = (setup, topic);
+            self.rewind(id);
+        }
+    }
+
+    /// What is configured of a stream.
+    #[must_use]
+    pub fn setup(&self, id: StreamId) -> Option<&StreamSetup> {
+        self.streams.get(usize::from(id.0)).map(|stream| &stream.setup)
+    }
+
+    /// A stream of which not even a part of a record fits into the broker's packets; told once for each connection.
+    pub fn take_cramped(&mut self) -> Option<&StreamSetup> {
+        let id = self.cramped.take()?;
+        self.setup(id)
+    }
+
     /// Whether this id is one of the courier's.
     #[must_use]
     pub const fn owns(id: RecordId) -> bool {
@@ -329,24 +354,29 @@ impl Courier {
             flow: Flow::new(self.settings.memory_bytes, now),
             packet_bytes_max: packet_bytes_max.unwrap_or(usize::MAX),
             slots: usize::from(slots),
-            fruitful: false,
+            acknowledged_max: 0,
+            cramped: false,
         });
     }
 
     /// The connection is gone: what was in flight is fetched again.
     pub fn disconnected(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        if connection.fruitful {
-            self.barren = 0;
-        } else if !self.flight.is_empty() {
-            self.barren += 1;
-            if self.barren >= BARREN_MAX {
-                self.barren = 0;
-                self.shrink_to(self.cap_bytes / 2);
+        let largest = self.flight.values().map(|flight| flight.message.payload.len() as u64).max();
+        match largest {
+            // Small messages that arrive say nothing of large ones.
+            Some(largest) if connection.acknowledged_max < largest / 2 => {
+                self.barren += 1;
+                if self.barren >= BARREN_MAX {
+                    self.barren = 0;
+                    self.shrink_to(self.cap_bytes.min(largest) / 2);
+                }
             }
+            Some(_) => self.barren = 0,
+            None => {}
         }
         self.flight.clear();
-        self.rewind();
+        self.rewind_all();
     }
 
     /// There is something in the queue that has not been handed out.
@@ -360,7 +390,7 @@ impl Courier {
     pub fn fetched(&mut self, fetched: Fetched) {
         let Some(stream) = self.streams.get_mut(usize::from(fetched.stream.0)) else { return };
         // An answer from before a rewind: the queue hands it out again.
-        if fetched.round != self.round {
+        if fetched.round != stream.round {
             return;
         }
         let known = stream.take(fetched.records, fetched.more);
@@ -394,7 +424,8 @@ impl Courier {
         };
         if let Some(connection) = &mut self.connection {
             connection.flow.acknowledged(flight.departure, now);
-            connection.fruitful = true;
+            let bytes = flight.message.payload.len() as u64;
+            connection.acknowledged_max = connection.acknowledged_max.max(bytes);
         }
         self.regrow();
         self.streams.iter_mut().for_each(Stream::unblock);
@@ -416,15 +447,10 @@ impl Courier {
         }
         let Some(stream) = self.streams.get_mut(usize::from(flight.stream.0)) else { return true };
         stream.refuse(now, REFUSED_PAUSE);
-        match cause {
-            DropCause::TooLarge => {
-                self.shrink_to(flight.message.payload.len() as u64 / 2);
-                self.rewind();
-            }
-            DropCause::Full | DropCause::Refused | DropCause::Superseded => {
-                stream.retry.insert(id, flight.message);
-            }
+        if cause == DropCause::TooLarge {
+            self.shrink_to(flight.message.payload.len() as u64 / 2);
         }
+        self.rewind(flight.stream);
         true
     }
 
@@ -444,7 +470,7 @@ impl Courier {
         self.hold(now);
         let mut slots_free = slots_free;
         loop {
-            self.fetch();
+            self.fetch(now);
             if slots_free == 0 {
                 break;
             }
@@ -460,7 +486,9 @@ impl Courier {
     pub fn deadline(&mut self, now: Mono) -> Option<Mono> {
         self.connection.as_ref()?;
         let budget = &mut self.budget;
-        let waiting = self.streams.iter().filter(|stream| stream.has_something() && !stream.held);
+        // A stream that pauses fetches nothing meanwhile.
+        let waits = |stream: &Stream| stream.has_something() || stream.is_paused(now);
+        let waiting = self.streams.iter().filter(|stream| waits(stream) && !stream.held);
         waiting
             .filter_map(|stream| {
                 let paused = stream.paused_until.filter(|until| *until > now);
@@ -517,12 +545,21 @@ impl Courier {
         }
     }
 
-    fn rewind(&mut self) {
-        self.round += 1;
-        self.streams.iter_mut().for_each(Stream::rewind);
+    fn rewind_all(&mut self) {
+        for id in 0..u16::try_from(self.streams.len()).unwrap_or(u16::MAX) {
+            self.rewind(StreamId(id));
+        }
+    }
+
+    fn rewind(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(usize::from(id.0)) else { return };
+        stream.rewind();
         // What is still to be acknowledged comes first; what is to be fetched is asked for again.
-        self.requests.retain(|request| !matches!(request, Request::Fetch { .. }));
-        self.requests.push(Request::Rewind);
+        self.requests.retain(|request| match request {
+            Request::Fetch { stream, .. } | Request::Rewind(stream) => *stream != id,
+            Request::Acknowledge { .. } | Request::Publish(..) => true,
+        });
+        self.requests.push(Request::Rewind(id));
     }
 
     fn shrink_to(&mut self, bytes: u64) {
@@ -550,7 +587,7 @@ impl Courier {
     }
 
     /// Asks for what will be sent soon.
-    fn fetch(&mut self) {
+    fn fetch(&mut self, now: Mono) {
         if self.connection.is_none() {
             return;
         }
@@ -559,13 +596,17 @@ impl Courier {
         for urgency in Urgency::ALL {
             for (stream, id) in self.streams.iter_mut().zip(0_u16..) {
                 let wanted = stream.supply == Supply::Available && stream.ready_bytes <= each / 2;
-                if stream.setup.urgency != urgency || stream.held || !wanted {
+                if stream.setup.urgency != urgency
+                    || stream.held
+                    || stream.is_paused(now)
+                    || !wanted
+                {
                     continue;
                 }
                 stream.supply = Supply::Asked { again: false };
                 self.requests.push(Request::Fetch {
                     stream: StreamId(id),
-                    round: self.round,
+                    round: stream.round,
                     bytes: each - stream.ready_bytes,
                     records: FETCHED_RECORDS_MAX,
                 });
@@ -586,6 +627,12 @@ impl Courier {
             if !event && !starved {
                 return None;
             }
+            // Events are on their way here: what is less urgent would overtake them.
+            let mut urgent =
+                self.streams.iter().filter(|stream| stream.setup.urgency == Urgency::Event);
+            if !event && urgent.any(|stream| stream.is_asked() && !stream.is_paused(now)) {
+                return None;
+            }
             if event && in_flight >= window + EVENT_WINDOW_BYTES {
                 continue;
             }
@@ -596,6 +643,7 @@ impl Courier {
                     // The broker's packets are too small for anything: as if it had said so.
                     if stream.is_ready(room, now) {
                         stream.refuse(now, REFUSED_PAUSE);
+                        self.cramped(index);
                     }
                     continue;
                 };
@@ -610,6 +658,13 @@ impl Courier {
             connection.flow.starved();
         }
         None
+    }
+
+    fn cramped(&mut self, index: usize) {
+        let Some(connection) = &mut self.connection else { return };
+        if !std::mem::replace(&mut connection.cramped, true) {
+            self.cramped = u16::try_from(index).ok().map(StreamId);
+        }
     }
 
     /// The stream that is to send next among events, or among the others.

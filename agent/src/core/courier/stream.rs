@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Held, LIVE_BYTES_MAX, Order, RecordName, StreamCounts, StreamSetup};
-use crate::core::delivery::RecordId;
+use crate::core::pacing::Urgency;
 use crate::core::record::compress::{Effort, Trial};
 use crate::core::record::stored::{self, Stored};
 use crate::core::record::{Encoder, Entry, FRAMING_BYTES_MAX, Part, Ranges};
@@ -121,8 +121,8 @@ pub(super) struct Stream {
     pub supply: Supply,
     pub ready_bytes: usize,
     pub live_bytes: usize,
-    /// Messages that the broker refused, oldest first.
-    pub retry: BTreeMap<RecordId, Packed>,
+    /// Grows when the queue is to begin anew: answers to what was asked before are of no use.
+    pub round: u64,
     pub paused_until: Option<Mono>,
     pub held: bool,
     /// Bytes sent for each unit of weight.
@@ -153,7 +153,7 @@ impl Stream {
             supply: Supply::Available,
             ready_bytes: 0,
             live_bytes: 0,
-            retry: BTreeMap::new(),
+            round: 0,
             paused_until: None,
             held: false,
             served: 0,
@@ -206,7 +206,7 @@ impl Stream {
     /// Nor has one that may not send.
     pub(super) fn hold(&mut self, held: bool, served: u64, now: Mono) {
         self.held = held;
-        if held || self.paused_until.is_some_and(|until| now < until) {
+        if held || self.is_paused(now) {
             self.served = self.served.max(served);
         }
     }
@@ -273,7 +273,7 @@ impl Stream {
         self.ready = VecDeque::new();
         self.live = VecDeque::new();
         self.live_names.clear();
-        self.retry.clear();
+        self.round += 1;
         self.last = None;
         while self.large.len() > LARGE_MAX {
             self.large.pop_first();
@@ -283,15 +283,22 @@ impl Stream {
     /// The broker refused a message.
     pub(super) fn refuse(&mut self, now: Mono, [first, longest]: [Duration; 2]) {
         self.counts.refused += 1;
+        // Those that were in flight together are refused together.
+        if self.is_paused(now) {
+            return;
+        }
         self.pause = (self.pause * 2).clamp(first, longest);
         self.paused_until = Some(now + self.pause);
     }
 
+    /// Whether the broker refused something lately.
+    pub(super) fn is_paused(&self, now: Mono) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
     /// The broker has these. Gives the names of the records that it has as a whole.
     pub(super) fn landed(&mut self, pieces: &[Piece]) -> Vec<RecordName> {
-        if self.retry.is_empty() {
-            (self.pause, self.paused_until) = (Duration::ZERO, None);
-        }
+        (self.pause, self.paused_until) = (Duration::ZERO, None);
         let mut whole = Vec::new();
         for piece in pieces {
             if piece.live {
@@ -313,23 +320,22 @@ impl Stream {
 
     /// Whether there is anything to send, now or later.
     pub(super) fn has_something(&self) -> bool {
-        !self.retry.is_empty() || !self.live.is_empty() || !self.ready.is_empty()
+        !self.live.is_empty() || !self.ready.is_empty()
     }
 
     /// Whether a message can be packed at `now`. Waits for an answer of the queue when that fills it.
     pub(super) fn is_ready(&self, room: Room, now: Mono) -> bool {
-        if self.held || self.paused_until.is_some_and(|until| now < until) {
+        if self.held || self.is_paused(now) {
             return false;
         }
-        let complete = !self.is_asked() || self.ready_bytes >= self.raw_bytes(room);
-        !self.retry.is_empty() || !self.live.is_empty() || (!self.ready.is_empty() && complete)
+        let complete = self.setup.urgency == Urgency::Event
+            || !self.is_asked()
+            || self.ready_bytes >= self.raw_bytes(room);
+        !self.live.is_empty() || (!self.ready.is_empty() && complete)
     }
 
     /// The next message; `None` when none can be made that the broker would take.
     pub(super) fn pack(&mut self, room: Room, effort: Effort) -> Option<Packed> {
-        if let Some((_, packed)) = self.retry.pop_first() {
-            return Some(packed);
-        }
         let packet = room.packet.saturating_sub(self.topic.len());
         let raw = self.raw_bytes(room).min(packet);
         let whole = room.whole.min(packet.saturating_sub(FRAMING_BYTES_MAX));

@@ -265,6 +265,90 @@ fn a_broker_that_hangs_up_on_large_messages_gets_smaller_ones() {
 }
 
 #[test]
+fn small_messages_that_arrive_do_not_hide_that_large_ones_break_the_connection() {
+    let mut world =
+        World::new(vec![setup("lidar", Urgency::Normal, 1), setup("ticker", Urgency::Normal, 1)]);
+    for _ in 0..20 {
+        world.append_noise(0, 15_000);
+    }
+    let mut connections = 0;
+    while world.held(0) > 0 {
+        connections += 1;
+        assert!(connections < 60, "{} records left", world.held(0));
+        world.append_noise(1, 100);
+        world.connect(SLOTS, None);
+        for _ in 0..100 {
+            world.settle();
+            if world.broker.open.iter().any(|message| message.payload.len() > 5_000) {
+                // What is small is acknowledged before the broker hangs up.
+                let is_small = |message: &world::Published| message.payload.len() < 1_000;
+                while let Some(index) = world.broker.open.iter().position(is_small) {
+                    world.acknowledge(index);
+                }
+                break;
+            }
+            world.acknowledge_all();
+        }
+        world.disconnect();
+    }
+    assert_eq!(world.received(0), 20);
+}
+
+#[test]
+fn an_event_that_is_still_to_be_fetched_is_not_overtaken() {
+    let mut world = events_and_bulk();
+    for _ in 0..100 {
+        world.append_noise(0, 5_000);
+    }
+    world.append(1, 50);
+    world.connect(SLOTS, None);
+    world.work();
+    // More comes while the queue answers.
+    world.append(1, 60);
+    world.settle();
+    let topics: Vec<&str> = world.broker.published.iter().map(|p| &*p.topic).collect();
+    let last_event = topics.iter().rposition(|topic| topic.ends_with("/alarm")).unwrap();
+    let first_bulk = topics.iter().position(|topic| topic.ends_with("/lidar")).unwrap();
+    assert!(last_event < first_bulk, "{topics:?}");
+}
+
+#[test]
+fn what_was_refused_together_pauses_the_stream_once() {
+    let mut world = events_and_bulk();
+    for _ in 0..10 {
+        world.append_noise(0, 9_000);
+    }
+    world.connect(SLOTS, None);
+    world.settle();
+    let in_flight = world.broker.published.len();
+    assert!(in_flight >= 5, "{in_flight}");
+    for _ in 0..in_flight {
+        world.refuse(0, DropCause::Refused);
+    }
+    world.settle();
+    assert_eq!(world.courier.deadline(world.now), Some(world.now + REFUSED_PAUSE[0]));
+    world.now = world.now + REFUSED_PAUSE[0];
+    world.settle();
+    world.acknowledge_until_quiet();
+    assert_eq!((world.held(0), world.received(0)), (0, 10));
+}
+
+#[test]
+fn packets_that_hold_nothing_are_told_once_for_each_connection() {
+    let mut world = events_and_bulk();
+    world.append_noise(0, 1_000);
+    for _ in 0..2 {
+        world.connect(SLOTS, Some(100));
+        world.settle();
+        assert_eq!(world.courier.take_cramped().map(|setup| &*setup.name), Some("lidar"));
+        world.now = world.now + REFUSED_PAUSE[1];
+        world.settle();
+        assert_eq!(world.courier.take_cramped(), None);
+        world.now = world.now + REFUSED_PAUSE[1];
+    }
+}
+
+#[test]
 fn what_is_live_passes_the_backlog_and_is_not_sent_twice() {
     let live = StreamSetup { order: Order::LiveFirst, ..setup("telemetry", Urgency::Normal, 1) };
     let mut world = World::new(vec![live]);

@@ -229,7 +229,8 @@ impl Budget {
         let passed_ms = millis(now.since(self.day_at));
         if passed_ms > 0 {
             self.day.elapsed_ms = self.day.elapsed_ms.saturating_add(passed_ms);
-            self.day_at = now;
+            // What is less than a millisecond counts next time.
+            self.day_at = self.day_at + Duration::from_millis(passed_ms);
         }
         if self.day.elapsed_ms >= millis(DAY) {
             self.day = DayCount::default();
@@ -344,6 +345,16 @@ mod tests {
         assert_eq!(budget.allows_at(Urgency::Event, at(5_000)), Some(at(5_000 + rest_ms)));
         assert!(!budget.allows(Urgency::Event, at(5_000 + rest_ms - 1)));
         assert!(budget.allows(Urgency::Bulk, at(5_000 + rest_ms)));
+    }
+
+    #[test]
+    fn a_day_lasts_a_day_however_often_it_is_asked() {
+        let mut budget = budget(None, Some(1_000_000));
+        budget.spend(1, at(0));
+        for looks in 1..=10_000 {
+            let _ = budget.day(Mono::from_nanos(looks * 1_700_000));
+        }
+        assert_eq!(budget.day(at(17_000)).elapsed_ms, 17_000);
     }
 
     proptest! {

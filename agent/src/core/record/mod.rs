@@ -39,7 +39,8 @@
 //! - Boot, clock and content type hold for all that follows: a small record costs 4 to 6 bytes of framing.
 //! - The checksum is there although MQTT runs over TCP: a broker keeps messages in memory and on disk, and what the vehicle
 //!   forgets on an acknowledgement exists nowhere else.
-//! - A record larger than the broker's largest packet travels in parts and is forgotten when all of them are acknowledged.
+//! - A record too large for one message, or for the broker's largest packet, travels in parts and is forgotten when all of them
+//!   are acknowledged.
 //!
 //! # Bounds
 //!

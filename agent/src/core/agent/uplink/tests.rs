@@ -300,6 +300,15 @@ fn the_day_is_saved_in_steps_and_goes_on_after_a_start() {
     let spent = world.agent.state().delivery.way.day_bytes;
     assert!(last.bytes <= spent && spent - last.bytes <= CAP_BYTES / DAY_SAVED_DIVISOR);
 
+    // A vehicle that is never on for a day gets to the end of one all the same.
+    let saved = world.saved.len();
+    world.pass(DAY_SAVED_EVERY_MS / 1000 + 60);
+    let later = *world.saved.last().unwrap();
+    assert!(world.saved.len() > saved && later.elapsed_ms >= DAY_SAVED_EVERY_MS);
+    world.pass(60);
+    world.feed(Input::Stop);
+    assert!(world.saved.last().unwrap().elapsed_ms >= later.elapsed_ms + 60_000);
+
     let mut again = World::new(capped);
     again.agent.resume_day(last);
     again.feed(Input::Tick);
@@ -344,4 +353,43 @@ fn what_waits_in_memory_does_not_keep_what_was_gathered_from_leaving() {
         }
         assert!((20..=40).contains(&gathered), "{gathered} of 60 with {slots} places");
     }
+}
+
+#[test]
+fn a_link_that_loses_its_route_is_not_set_free_while_its_connection_stands() {
+    use std::time::Duration;
+
+    use olsr_bridge::view::NetworkCost;
+
+    use crate::core::agent::tests::view;
+
+    let mut world = World::new(|config| {
+        config.mesh.daemon = config::DaemonChoice::Jsoninfo;
+        config.mesh.vehicles.insert("command".to_owned(), vec!["10.0.0.9".parse().unwrap()]);
+        config.links.warmup_min = Duration::ZERO;
+        config.links.warmup_hellos = 0;
+        config.links.warmup_window = Duration::ZERO;
+        config.links.unreachable_hold = Duration::ZERO;
+        config.links.unreachable_samples = 1;
+        config.links.return_delay = Duration::ZERO;
+        config.links.return_hellos = 0;
+    });
+    let see = |world: &mut World, cost: Option<u32>| {
+        let costs: Vec<_> =
+            cost.map(|cost| ("10.0.0.9", NetworkCost::Reachable(cost))).into_iter().collect();
+        for _ in 0..30 {
+            world.ms += 1000;
+            let result = Ok(Arc::new(view(&costs)));
+            world.feed(Input::Mesh { took: Duration::from_millis(1), result });
+            world.work();
+        }
+        world.agent.state().delivery.way.link_cost
+    };
+    world.report();
+    world.connect();
+    assert_eq!(see(&mut world, Some(1200)), Some(1200));
+    assert_eq!(see(&mut world, None), Some(1200), "the connection still stands");
+    world.feed(Input::Disconnected { reason: "gone".to_owned() });
+    world.connect();
+    assert_eq!(see(&mut world, None), None, "this one came another way");
 }

@@ -242,9 +242,10 @@ impl World {
                     let (records, more) = queue.hand_out(bytes, records, self.queue_window);
                     self.answers.push_back(Fetched { stream, round, records, more });
                 }
-                Request::Rewind => {
-                    self.queues.iter_mut().for_each(|queue| queue.cursor = 0);
-                    self.last.fill(None);
+                Request::Rewind(stream) => {
+                    let stream = usize::from(stream.0);
+                    self.queues[stream].cursor = 0;
+                    self.last[stream] = None;
                 }
                 Request::Acknowledge { stream, records } => {
                     let stream = usize::from(stream.0);
