@@ -22,6 +22,8 @@ pub struct Filled {
     pub broker_cpu_ms_per_mb: f64,
     /// What topics, framing and repeats add to the payload, in messages as they were handed to the connection.
     pub overhead_percent: f64,
+    /// Looks at which nothing was in flight although not all was delivered: then the agent is what the link waits for.
+    pub idle_percent: f64,
     /// Connections it took.
     pub connects: u64,
     /// How late the link was at worst.
@@ -44,7 +46,7 @@ impl Filled {
     pub fn line(&self) -> String {
         format!(
             "    {:.0} kB/s, plain TCP {:.0} and {:.0}: {:.1} %; agent {:.1} ms/MB, broker {:.1} ms/MB, {:.1} % more bytes, \
-             {} connections, link at worst {} ms late, load before {:.2}",
+             idle {:.1} %, {} connections, link at worst {} ms late, load before {:.2}",
             self.bytes_per_s / 1e3,
             self.plain[0] / 1e3,
             self.plain[1] / 1e3,
@@ -52,6 +54,7 @@ impl Filled {
             self.agent_cpu_ms_per_mb,
             self.broker_cpu_ms_per_mb,
             self.overhead_percent,
+            self.idle_percent,
             self.connects,
             self.worst_lateness_ms,
             self.load
@@ -66,6 +69,7 @@ impl Filled {
             "agent_cpu_ms_per_mb": self.agent_cpu_ms_per_mb,
             "broker_cpu_ms_per_mb": self.broker_cpu_ms_per_mb,
             "overhead_percent": self.overhead_percent,
+            "idle_percent": self.idle_percent,
             "connects": self.connects,
             "worst_lateness_ms": self.worst_lateness_ms,
             "load": self.load,

@@ -1,5 +1,6 @@
 //! How much of a link a full spool fills, beside what plain TCP carries over the same link just before and just after.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -110,12 +111,18 @@ fn delivered(setting: &Setting, profile: Profile, number: u64) -> Result<Filled,
     };
     let payload = (records * RECORD_BYTES) as f64;
     let near = payload * NEAR_END_PERCENT as f64 / 100.0;
-    when(&agent, LOOK_EVERY[0], |page| sent(page) >= near)?;
+    let in_flight = |page: &str| value(page, "outrider_delivery_in_flight_messages");
+    let (looks, idle) = (Cell::new(0.0), Cell::new(0.0));
+    when(&agent, LOOK_EVERY[0], |page| {
+        let is_idle = in_flight(page) == Some(0.0);
+        looks.set(looks.get() + 1.0);
+        idle.set(idle.get() + if is_idle { 1.0 } else { 0.0 });
+        sent(page) >= near
+    })?;
     // Framing makes what was sent a little more than the payload, so the last bytes are known to be acknowledged only when
     // nothing is in flight either.
-    let ended = when(&agent, LOOK_EVERY[1], |page| {
-        sent(page) >= payload && value(page, "outrider_delivery_in_flight_messages") == Some(0.0)
-    })?;
+    let ended =
+        when(&agent, LOOK_EVERY[1], |page| sent(page) >= payload && in_flight(page) == Some(0.0))?;
     let after = cpu()?;
     // The spool's own count follows with its next report.
     let page = agent.metrics()?;
@@ -132,6 +139,7 @@ fn delivered(setting: &Setting, profile: Profile, number: u64) -> Result<Filled,
         agent_cpu_ms_per_mb: cpu_ms[0],
         broker_cpu_ms_per_mb: cpu_ms[1],
         overhead_percent: (sent(&page) / payload - 1.0) * 100.0,
+        idle_percent: 100.0 * idle.get() / looks.get(),
         connects: value(&page, "outrider_mqtt_connects_total").unwrap_or(0.0) as u64,
         worst_lateness_ms: ground.worst_lateness_ms(),
         load,
