@@ -21,8 +21,10 @@ use super::ranges::Ranges;
 pub const STREAMS_MAX: usize = 16_384;
 
 /// Ranges of one stream that are remembered, in all its epochs: each hole ends one, each restart of a vehicle begins an epoch
-/// and with it one. More than a vehicle that restarts every hour collects in a month.
-pub const STREAM_RANGES_MAX: usize = 1024;
+/// and with it one. A stream that was thinned out has a hole beside each record, and after a lost connection all that the queue
+/// handed out comes again, perhaps another time after that. Also more than a vehicle that restarts every hour collects in
+/// five months.
+pub const STREAM_RANGES_MAX: usize = 2 * 2 * spool::limits::WINDOW_RECORDS_MAX;
 
 /// Ranges that are remembered of all streams together, about 64 bytes each: 16 MiB whatever anybody sends. Beyond it the
 /// stream with the most ranges forgets first, so that one vehicle cannot push out the others.
@@ -417,7 +419,8 @@ mod tests {
     #[test]
     fn a_stream_is_bounded_and_what_is_refused_was_here() {
         let mut dedup = Dedup::new();
-        for sequence in 0..2_000_u64 {
+        let many = 2 * STREAM_RANGES_MAX as u64;
+        for sequence in 0..many {
             assert_eq!(dedup.observe("a", "s", 1, 1_000_000 + 2 * sequence), Verdict::New);
             // A backlog far below keeps its one range.
             assert_eq!(dedup.observe("a", "s", 1, sequence), Verdict::New);
@@ -425,19 +428,39 @@ mod tests {
         let stream = dedup.find("a", "s").unwrap();
         let seen = &stream.epochs[&1].seen;
         assert_eq!((stream.ranges, seen.len()), (STREAM_RANGES_MAX, STREAM_RANGES_MAX));
-        assert!(seen.has(1_999) && seen.has(1_003_998) && !seen.has(1_000_000));
+        let last = 1_000_000 + 2 * (many - 1);
+        assert!(seen.has(many - 1) && seen.has(last) && !seen.has(1_000_000));
 
-        for sequence in 0..2_000_u64 {
+        for sequence in 0..many {
             dedup.gone("a", "s", 1, 2_000_000 + 2 * sequence..=2_000_000 + 2 * sequence);
         }
         assert_eq!(dedup.find("a", "s").unwrap().ranges, STREAM_RANGES_MAX);
-        for epoch in 2..2_000 {
+        let last = 2 + 2 * STREAM_RANGES_MAX as u32;
+        for epoch in 2..=last {
             dedup.observe("a", "s", epoch, 0);
         }
         let stream = dedup.find("a", "s").unwrap();
         assert_eq!((stream.ranges, stream.epochs.len()), (STREAM_RANGES_MAX, STREAM_RANGES_MAX));
-        assert!(!stream.epochs.contains_key(&1) && stream.epochs.contains_key(&1_999));
+        assert!(!stream.epochs.contains_key(&1) && stream.epochs.contains_key(&last));
         assert_eq!(dedup.ranges, STREAM_RANGES_MAX);
+    }
+
+    /// A simulated convoy found records taken twice when a connection was lost under the backlog of a thinned stream.
+    #[test]
+    fn a_thinned_stream_that_is_handed_out_again_is_recognised() {
+        let mut dedup = Dedup::new();
+        let mut hand_out = |from: u64, expected: Verdict| {
+            for record in from..from + spool::limits::WINDOW_RECORDS_MAX as u64 {
+                let sequence = 2 * record + 1;
+                dedup.gone("a", "s", 1, sequence - 1..=sequence - 1);
+                assert_eq!(dedup.observe("a", "s", 1, sequence), expected, "{sequence}");
+            }
+        };
+        let window = spool::limits::WINDOW_RECORDS_MAX as u64;
+        for round in 0..4 {
+            hand_out(round * window, Verdict::New);
+            hand_out(round * window, Verdict::Repeat);
+        }
     }
 
     #[test]
