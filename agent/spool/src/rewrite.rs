@@ -1,7 +1,7 @@
 //! Replacing a segment by what is live in it, and setting aside what was found bad. A rewritten segment is a subset of the old
 //! one under marks that are durable, so it does not matter which of the two a crash leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use crate::body::{Index, IndexEntry, RECORD_HEAD_BYTES, RecordHead};
@@ -16,7 +16,7 @@ use crate::options::{Fate, StreamTag};
 use crate::room::gives_back;
 use crate::scan::Scanner;
 use crate::spool::Spool;
-use crate::state::{Cursor, count_record};
+use crate::state::{Cursor, Stream, count_record};
 use crate::storage::Storage;
 use crate::survey::{Hole, Survey, survey};
 use crate::write::Batch;
@@ -116,6 +116,7 @@ impl<S: Storage> Spool<S> {
         let mut batch = Batch::new(place, 0);
         batch.segment_header();
         let mut entries = Vec::new();
+        let mut out = BTreeSet::new();
         let mut at = SEGMENT_HEADER_BYTES as u64;
         loop {
             let mut scanner =
@@ -134,6 +135,9 @@ impl<S: Storage> Spool<S> {
                     .record(&mut self.storage, &mut copy, &head.encode(), &payload)
                     .map_err(|error| fail("rewrite", error))?;
                 count_record(&mut entries, head.tag, head.sequence, size, head.spool_ms);
+                if is_out(&self.streams, &head) {
+                    out.insert((head.tag, head.sequence));
+                }
             }
         }
         for entry in &mut entries {
@@ -150,14 +154,14 @@ impl<S: Storage> Spool<S> {
         let durable = self.storage.sync_folder("").is_ok();
         self.written += batch.end();
         self.meter.spend(batch.end());
-        self.replaced(number, batch.end(), index.entries, durable);
+        self.count_lost(number, index.entries, &out);
+        self.replaced(number, batch.end(), durable);
         Ok(())
     }
 
     /// A segment has these contents now.
-    fn replaced(&mut self, number: u64, bytes: u64, entries: Vec<IndexEntry>, durable: bool) {
+    fn replaced(&mut self, number: u64, bytes: u64, durable: bool) {
         self.set_file_bytes(number, bytes);
-        self.count_lost(number, entries);
         if let Some(segment) = self.segments.get_mut(&number) {
             segment.bytes = bytes;
             segment.sealed = durable;
@@ -171,8 +175,14 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// Takes over what was found in a segment; what is less than before is lost.
-    fn count_lost(&mut self, number: u64, found: Vec<IndexEntry>) {
+    /// Takes over what was found in a segment; what is less than before is lost. Of what is handed out `out` was found: the
+    /// rest is lost, too, and its acknowledgement, should it come, must not count it once more.
+    fn count_lost(
+        &mut self,
+        number: u64,
+        found: Vec<IndexEntry>,
+        out: &BTreeSet<(StreamTag, u64)>,
+    ) {
         let Some(segment) = self.segments.get_mut(&number) else { return };
         let before = std::mem::replace(&mut segment.entries, found);
         let after = segment.entries.clone();
@@ -181,6 +191,17 @@ impl<S: Storage> Spool<S> {
             let (records, bytes) = new.map_or((0, 0), |new| (new.records, new.bytes));
             let lost = old.records.saturating_sub(records);
             let lost_bytes = old.bytes.saturating_sub(bytes);
+            if let Some(stream) = self.streams.get_mut(&old.tag) {
+                let gone = stream.out.range(old.first..=old.last);
+                let gone = gone.filter(|(sequence, _)| !out.contains(&(old.tag, **sequence)));
+                let gone: Vec<(u64, u32)> = gone.map(|(&at, known)| (at, known.size)).collect();
+                for (sequence, size) in gone {
+                    stream.out.remove(&sequence);
+                    stream.marks.gone.insert(sequence, size);
+                    stream.marks_dirty = true;
+                }
+                stream.settle();
+            }
             self.dropped(old.tag, Fate::Lost, u64::from(lost), u64::from(lost_bytes));
         }
     }
@@ -211,17 +232,25 @@ impl<S: Storage> Spool<S> {
         let bytes = segment.bytes;
         self.damage.damaged_segments += 1;
         let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
-            self.count_lost(number, Vec::new());
+            self.count_lost(number, Vec::new(), &BTreeSet::new());
             return;
         };
-        let mut found = survey(&mut self.storage, &file, place, bytes, |head| live.keeps(head));
+        let streams = &self.streams;
+        let mut out = BTreeSet::new();
+        let mut found = survey(&mut self.storage, &file, place, bytes, |head| {
+            let keeps = live.keeps(head);
+            if keeps && is_out(streams, head) {
+                out.insert((head.tag, head.sequence));
+            }
+            keeps
+        });
         // All of it had been durable.
         found.durable = u64::MAX;
         for entry in &mut found.entries {
             entry.exponent = live.marks.get(&entry.tag).map_or(0, |m| m.exponent(entry.last));
         }
         self.note_damage(number, &file, &found);
-        self.count_lost(number, found.entries);
+        self.count_lost(number, found.entries, &out);
     }
 
     /// Counts damage and sets copies of it aside.
@@ -267,6 +296,11 @@ impl<S: Storage> Spool<S> {
         self.storage.append(&mut copy, 0, &bytes[..read])?;
         self.storage.sync(&mut copy)
     }
+}
+
+/// Whether a record is handed out.
+fn is_out(streams: &BTreeMap<StreamTag, Stream>, head: &RecordHead) -> bool {
+    streams.get(&head.tag).is_some_and(|stream| stream.out.contains_key(&head.sequence))
 }
 
 /// The next live records at or behind `at`, as many as are written at once; `at` is behind them afterwards.
