@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use outrider::core::fleet::topic::Prefix;
+use outrider::core::fleet::{Fleet, Refusal};
 use outrider::core::record::assemble::Receiver;
 
 use crate::agenda::{MS, Moment, SECOND};
@@ -90,6 +92,8 @@ pub struct Broker {
     pub waiting: VecDeque<(u64, Publish)>,
     /// The receiver.
     pub receiver: Receiver,
+    /// A whole receiving end beside it, which reads everything that vehicles publish.
+    pub fleet: Option<Fleet>,
     /// Messages that were taken.
     pub taken: u64,
 }
@@ -102,12 +106,29 @@ impl Default for Broker {
             connections: BTreeMap::new(),
             waiting: VecDeque::new(),
             receiver: Receiver::new(INCOMPLETE_BYTES_MAX),
+            fleet: None,
             taken: 0,
         }
     }
 }
 
 impl Broker {
+    /// Lets a receiving end listen.
+    pub fn listen(&mut self) {
+        self.fleet = Some(Fleet::new(Prefix::new("outrider"), None));
+    }
+
+    /// What the receiving end could not use and should have been able to. A telemetry batch whose birth document was dropped
+    /// cannot be read.
+    #[must_use]
+    pub fn misunderstood(&self) -> Option<String> {
+        let fleet = self.fleet.as_ref()?;
+        let refused = fleet.refused().iter().find(|(cause, _)| **cause != Refusal::NoBirth);
+        refused.map(|(cause, count)| {
+            format!("{} {count} times: {:?}", cause.word(), fleet.last_refusal())
+        })
+    }
+
     /// Lets a client in; an older connection of the same client ends.
     pub fn connect(&mut self, number: u64, vehicle: usize) {
         self.connections.retain(|_, of| *of != vehicle);

@@ -6,14 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use olsr_bridge::failure::{Failure, FailureClass};
 use outrider::core::agent::{Effect, Input, Order};
+use outrider::core::catalog::hardware::LOAD1;
 use outrider::core::record::{Stamp, stored};
+use outrider::core::sample::Sample;
 use outrider::core::telemetry::BootId;
 use outrider::core::time::Mono;
 use spool::{Answer, StreamName};
 
-use crate::agenda::{MS, Moment};
+use crate::agenda::{MINUTE, MS, Moment};
 use crate::bug::Bug;
 use crate::ledger::Broken;
+use crate::plan::UNDECLARED;
 use crate::random::Dice;
 use crate::world::{Happening, Outcome, SPINS_MAX, World};
 
@@ -48,8 +51,15 @@ impl World {
                 }
                 Effect::Collect(collector) => {
                     let took = Duration::from_millis(1);
-                    let input = Input::Hardware { collector, took, result: Ok(Vec::new()) };
-                    self.agenda.put(now + MS, Happening::Feed(index, number, Box::new(input)));
+                    let result = match self.dice.below(50) {
+                        0 => Err("it cannot be read".to_owned()),
+                        load => Ok(vec![Sample::new(&LOAD1, &[], load as f64 / 10.0)]),
+                    };
+                    // One that hangs does not come back for minutes.
+                    let hangs = self.dice.one_in(200);
+                    let at = now + if hangs { self.dice.about(5 * MINUTE) } else { MS };
+                    let input = Input::Hardware { collector, took, result };
+                    self.agenda.put(at, Happening::Feed(index, number, Box::new(input)));
                 }
                 Effect::Submit(id, record) => self.submit(index, id, record)?,
                 Effect::Order(order) => self.order(index, order),
@@ -166,6 +176,9 @@ impl World {
             return;
         }
         let Ok(name) = StreamName::new(&plan.stream) else { return };
+        if plan.stream == UNDECLARED {
+            process.define(UNDECLARED);
+        }
         let count = if dice.one_in(20) { plan.burst } else { 1 };
         for _ in 0..count {
             vehicle.made += 1;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use outrider::core::agent::Input;
 use outrider::core::courier::{Courier, RecordName};
 use outrider::core::delivery::{DropCause, RecordId};
+use outrider::core::fleet;
 use outrider::core::outbox::Record;
 use outrider::core::presence::stream_of_topic;
 use outrider::core::record;
+use outrider::core::telemetry::BootId;
 
 use crate::agenda::{MS, Moment, SECOND};
 use crate::broker::{Mood, Trouble};
@@ -16,6 +18,7 @@ use crate::bug::Bug;
 use crate::ledger::Broken;
 use crate::link::{CONNECT_WITHIN, Connection, Publish, micros, packet_bytes};
 use crate::mesh;
+use crate::vehicle::WALL_MS;
 use crate::world::{Happening, Outcome, World};
 
 /// How often a connection is looked at for silence.
@@ -247,10 +250,25 @@ impl World {
 
     /// The receiver gets a message.
     fn receive(&mut self, index: usize, publish: &Publish) -> Outcome {
+        let arrived = fleet::moment::Moment {
+            boot: BootId([9; 16]),
+            mono_ms: self.now / MS,
+            wall_ms: Some(WALL_MS + (self.now / MS) as i64),
+        };
+        let message = fleet::Message { topic: &publish.topic, payload: &publish.payload, arrived };
+        let lines = self.broker.fleet.as_mut().map(|fleet| fleet.take(&message).writes.len());
+        if let Some(how) = self.broker.misunderstood() {
+            return Err((index, Broken::new("the receiving end understands everything", how)));
+        }
         let Some(records) = &publish.records else { return Ok(()) };
         let (stream, message) = &**records;
         let of = mesh::name(index + 1);
-        for received in self.broker.receiver.take(&of, stream, message.clone()) {
+        let received = self.broker.receiver.take(&of, stream, message.clone());
+        if lines.is_some_and(|lines| lines != received.len()) {
+            let how = format!("{stream}: {lines:?} lines for {} records", received.len());
+            return Err((index, Broken::new("each record becomes one line", how)));
+        }
+        for received in received {
             let name = RecordName { epoch: received.epoch, sequence: received.sequence };
             let ledger = &mut self.vehicles[index].ledger;
             ledger.arrived(stream, name, &received.payload).map_err(|broken| (index, broken))?;

@@ -13,6 +13,9 @@ use crate::agenda::{HOUR, MINUTE, MS, Moment, SECOND};
 use crate::mesh;
 use crate::random::Dice;
 
+/// A stream that comes into being by being used.
+pub const UNDECLARED: &str = "visitor";
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -191,6 +194,12 @@ fn gathered(dice: &mut Dice, config: &mut Config) -> Vec<Source> {
             durable: dice.one_in(2),
             compressible: dice.one_in(2),
         });
+    }
+    if dice.one_in(3)
+        && let Some(source) = sources.first().cloned()
+    {
+        // Nobody declared it.
+        sources.push(Source { stream: UNDECLARED.to_owned(), ..source });
     }
     sources
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use outrider::config::{DeliveryOrder, EVENTS_STREAM, TELEMETRY_STREAM};
 use outrider::core::agent::{Input, Order, carry_out};
 use outrider::core::telemetry::BootId;
+use outrider::shell::spool::policy;
 use spool::{Count, Event, Fate, OpenError, Report, Session, Spool, StreamName, StreamTag, Worker};
 
 use crate::agenda::{MS, Moment, SECOND};
@@ -59,7 +60,7 @@ impl World {
             Ok(spool) => spool,
             Err(OpenError::Locked) => {
                 self.agenda.put(now + LOCKED_AGAIN, Happening::Open(index, number));
-                return Ok(());
+                return self.feed(index, Input::SpoolFailed("locked".to_owned()));
             }
             Err(error) => {
                 let how = format!("the queue was not opened: {error}");
@@ -172,6 +173,11 @@ impl World {
         match job {
             None => {}
             Some(Job::Report) => turn.report = Some(Box::new(worker.spool().report(boot_ms))),
+            Some(Job::Define(stream)) => {
+                if let Ok(tag) = worker.spool().define(&stream.name, policy(&stream)) {
+                    vehicle.ledger.declare(&stream.name, tag, true);
+                }
+            }
             Some(Job::Append { stream, stored, answer }) => {
                 process.job_bytes -= stored.len();
                 let payload = World::payload_of(&stored.clone().into());
@@ -295,7 +301,9 @@ impl World {
         vehicle.ledger.audit(report).map_err(|broken| (index, broken))?;
         let used = vehicle.disk.used_bytes();
         let most = vehicle.disk_bound;
-        if report.disk_bytes > most || used > most + DISK_SLACK_BYTES {
+        // What could not be read when the queue was opened is left where it is.
+        let damaged = vehicle.ledger.excuses().damaged;
+        if !damaged && (report.disk_bytes > most || used > most + DISK_SLACK_BYTES) {
             let how = format!("{used} bytes, {} as it thinks, of {most}", report.disk_bytes);
             return Err((index, Broken::new("the budget on disk holds", how)));
         }

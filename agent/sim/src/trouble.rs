@@ -2,6 +2,7 @@
 //! drawn; all of it ends when the world calms down.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use outrider::core::agent::{Agent, Input};
 use spool::simulated::{Fault, Left, Operation};
@@ -29,6 +30,7 @@ impl World {
         self.later(faults.cut, Happening::Cut(index, true));
         self.later(faults.kill, Happening::Kill(index));
         self.later(faults.stop, Happening::Stop(index));
+        self.later(faults.stop, Happening::Reload(index));
         self.later(faults.disk, Happening::DiskFails(index));
         self.later(faults.clock, Happening::Clock(index));
         self.later(faults.silence, Happening::Silence(index));
@@ -135,11 +137,23 @@ impl World {
         }
         vehicle.ledger.crashed();
         vehicle.crashes += 1;
-        vehicle.disk.release_lock();
+        // A process that the kernel cannot end yet still has the folder.
+        let lingers = if vehicle.dice.one_in(8) { vehicle.dice.about(MINUTE) } else { 0 };
+        self.agenda.put(self.now + lingers, Happening::Unlock(index));
         self.summary.kills += 1;
         self.note(index, || "the agent is killed".to_owned());
         let at = self.now + self.dice.between(1, 60) * SECOND;
         self.agenda.put(at, Happening::Start(index));
+    }
+
+    /// Somebody has the settings read again.
+    pub(crate) fn reload(&mut self, index: usize) -> Outcome {
+        self.later(self.plan.faults.stop, Happening::Reload(index));
+        let vehicle = &mut self.vehicles[index];
+        vehicle.config.mesh.interval = Duration::from_secs(vehicle.dice.pick(&[5, 10, 30]));
+        let config = Box::new(vehicle.config.clone());
+        let effective = vec!["mesh.interval".to_owned()];
+        self.feed(index, Input::Reloaded { config, effective, need_restart: Vec::new() })
     }
 
     /// An agent is stopped as it should be.

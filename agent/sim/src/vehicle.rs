@@ -1,7 +1,7 @@
 //! One vehicle: its power, clocks and disk, and the agent that runs on it, if one does. What crosses the line between the agent's
 //! loop and its queue's thread waits here, within the bounds that the real program has.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc;
 
 use outrider::config::{Config, Stream as StreamConfig};
@@ -42,6 +42,8 @@ pub enum Job {
         /// When to answer.
         answer: Answer,
     },
+    /// A stream comes into being by being used.
+    Define(StreamConfig),
     /// What the core wants.
     Order(Order),
     /// How it is.
@@ -81,6 +83,8 @@ pub struct Process {
     pub answers: mpsc::Receiver<Result<Accepted, AppendError>>,
     /// The other end.
     pub answered: mpsc::Sender<Result<Accepted, AppendError>>,
+    /// Streams that came into being by being used.
+    pub defined: BTreeSet<String>,
     /// It was told to stop and says goodbye until then.
     pub stop_by: Option<Moment>,
 }
@@ -106,6 +110,7 @@ impl Process {
             client: Client::default(),
             answers,
             answered,
+            defined: BTreeSet::new(),
             stop_by: None,
         }
     }
@@ -150,6 +155,14 @@ impl Process {
         self.job_bytes += bytes;
         self.jobs.push_back(Job::Append { stream, stored, answer });
         true
+    }
+
+    /// Lets a stream come into being that nobody declared.
+    pub fn define(&mut self, name: &str) {
+        if self.jobs.len() < JOBS_MAX && !self.defined.contains(name) {
+            self.defined.insert(name.to_owned());
+            self.jobs.push_back(Job::Define(StreamConfig::undeclared(name)));
+        }
     }
 
     /// Asks for a report if there is a place.

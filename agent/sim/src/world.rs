@@ -134,6 +134,8 @@ pub(crate) enum Happening {
     PowerOn(usize),
     Start(usize),
     Kill(usize),
+    Unlock(usize),
+    Reload(usize),
     Stop(usize),
     Clock(usize),
     DiskFails(usize),
@@ -260,6 +262,9 @@ impl World {
             }
             self.plan_trouble(index);
         }
+        if self.dice.one_in(4) {
+            self.broker.listen();
+        }
         self.look_at_ways();
         self.agenda.put(self.plan.drive_every, Happening::Drive);
         let mood = self.dice.about(self.plan.mood_lasts);
@@ -346,6 +351,8 @@ impl World {
             Happening::PowerOn(index) => self.power_on(index),
             Happening::Start(index) => self.start(index)?,
             Happening::Kill(index) => self.kill(index),
+            Happening::Unlock(index) => self.vehicles[index].disk.release_lock(),
+            Happening::Reload(index) => self.reload(index)?,
             Happening::Stop(index) => self.stop(index)?,
             Happening::Clock(index) => self.set_clock(index),
             Happening::DiskFails(index) => self.disk_fails(index),
