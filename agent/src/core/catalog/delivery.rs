@@ -28,7 +28,7 @@ pub static WINDOW_BYTES: Metric = Metric::gauge(
 /// What arrives.
 pub static GOODPUT: Metric = Metric::gauge(
     "outrider_delivery_goodput_bytes_per_second",
-    "Bytes a second of gathered records that the broker acknowledged lately.",
+    "Bytes a second of gathered records that the broker acknowledged when there was enough to send.",
     &[],
 )
 .in_telemetry(2);

@@ -26,7 +26,7 @@ pub struct Way {
     pub in_flight_bytes: u64,
     /// Bytes that may be without acknowledgement; 0 without connection.
     pub window_bytes: u64,
-    /// Bytes a second that the broker acknowledged lately, once that is known.
+    /// Bytes a second that the broker acknowledged when there was last enough to send.
     pub goodput: Option<u64>,
     /// Shortest time of an acknowledgement in milliseconds, once one came.
     pub round_trip_ms: Option<u64>,

@@ -193,8 +193,8 @@ function spool(status) {
     ].filter(Boolean).join("; ")]);
   }
   const way = status.delivery;
-  if (s.open && way && way.window_bytes) rows.push(["Leaving", [
-    way.goodput == null ? null : bytes(way.goodput) + "/s",
+  if (s.open && way && way.window_bytes) rows.push(["Way out", [
+    way.goodput == null ? null : "the link carried " + bytes(way.goodput) + "/s",
     bytes(way.in_flight_bytes) + " on the way",
     way.round_trip_ms == null ? null : "acknowledged in " + way.round_trip_ms + " ms",
     way.link_cost == null ? null : "link cost " + way.link_cost,
