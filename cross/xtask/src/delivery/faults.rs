@@ -120,7 +120,7 @@ impl Rival {
     }
 }
 
-/// Runs the script against one of both. `reader` is the project's own receiver (`agent/examples/arrivals.rs`).
+/// Runs the script against one of them. `reader` is the project's own receiver (`agent/examples/arrivals.rs`).
 pub fn run(setting: &Setting, reader: &Path, rival: Rival) -> Result<Contest, String> {
     println!("==> {} under faults for {} s", rival.name(), SCRIPT.last().map_or(0, |(at, _)| *at));
     let folder = setting.fresh_folder(match rival {

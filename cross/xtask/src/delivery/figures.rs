@@ -183,7 +183,7 @@ impl Arrivals {
     }
 }
 
-/// How one of both did.
+/// How one of them did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contest {
     pub name: &'static str,
@@ -262,7 +262,7 @@ impl Contest {
     }
 }
 
-/// The table of both.
+/// The table of all.
 pub fn contest_table(contests: &[Contest]) -> String {
     let mut table =
         "| | offered | acknowledged to the producer | arrived | lost | repeats at the broker | repeats at the receiver | time to drain | written to storage |\n\

@@ -33,13 +33,13 @@ const NEAR_END_PERCENT: u64 = 95;
 
 /// Measures one link. Each run of the agent stands between two plain transfers; what stands between two runs counts for both.
 pub fn measure(setting: &Setting, profile: Profile) -> Result<Filling, String> {
-    let mut plain = vec![plain(setting, profile, 0)?];
+    let mut plain = plain_transfer(setting, profile, 0)?;
     let mut runs = Vec::new();
     for number in 1..=setting.repetitions {
-        let run = delivered(setting, profile, number)?;
-        plain.push(self::plain(setting, profile, number)?);
-        let beside = [plain[plain.len() - 2], plain[plain.len() - 1]];
-        let filled = Filled { plain: beside, ..run };
+        let delivered = delivered(setting, profile, number)?;
+        let before = plain;
+        plain = plain_transfer(setting, profile, number)?;
+        let filled = Filled { plain: [before, plain], ..delivered };
         println!("{}", filled.line());
         runs.push(filled);
     }
@@ -52,7 +52,7 @@ fn ground(setting: &Setting, profile: Profile, number: u64) -> Result<Ground, St
 }
 
 /// Bytes a second of one plain transfer of as much payload, from the connection to the receiver's word that all is there.
-fn plain(setting: &Setting, profile: Profile, number: u64) -> Result<f64, String> {
+fn plain_transfer(setting: &Setting, profile: Profile, number: u64) -> Result<f64, String> {
     let ground = ground(setting, profile, number)?;
     let bytes = profile.payload_bytes;
     let (ready, when_ready) = mpsc::channel();
