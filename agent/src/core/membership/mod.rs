@@ -43,7 +43,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::contact::Contact;
-pub use self::intent::{Deferred, Intent, IntentError, LeaveStep, Place, Wish};
+pub use self::intent::{Deferred, INTENT_VERSION, Intent, IntentError, LeaveStep, Place, Wish};
 pub use self::machine::Machine;
 pub use self::policy::{Federation, Policy};
 use crate::core::time::Mono;
