@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::AppendError;
+use crate::limits::BACKOFF_MS_MIN;
 use crate::options::{BootMs, RecordId, StreamTag};
 use crate::report::Event;
 use crate::spool::{Accepted, Spool};
@@ -104,12 +105,15 @@ impl<S: Storage> Worker<S> {
             self.spool.expire(now);
             self.expire_at = BootMs(now.0.saturating_add(EXPIRE_EVERY_MS));
         }
+        let mut delay_ms = self.delay_ms;
         if self.commit_at.is_some_and(|at| now >= at) {
             self.spool.commit(now);
             self.commit_at = None;
+            // What is left cannot be written at present.
+            delay_ms = delay_ms.max(BACKOFF_MS_MIN);
         }
         if self.commit_at.is_none() && self.spool.has_work() {
-            self.commit_at = Some(BootMs(now.0.saturating_add(self.delay_ms)));
+            self.commit_at = Some(BootMs(now.0.saturating_add(delay_ms)));
         }
     }
 

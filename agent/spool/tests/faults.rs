@@ -6,10 +6,13 @@
 mod world;
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use spool::simulated::{Fault, Left, Operation, Simulated};
-use spool::{AppendError, BootMs, Event, Fate, Options, Session, Spool, StreamPolicy};
+use spool::{
+    Answer, AppendError, BootMs, Event, Fate, Options, Session, Spool, StreamPolicy, Worker,
+};
 use world::{Action, World, actions, law};
 
 const MIB: u64 = 1024 * 1024;
@@ -298,4 +301,31 @@ fn without_the_lock_nothing_is_changed() {
     drop(spool);
     disk.restart(Left::Nothing);
     assert_eq!(count(&disk), 2);
+}
+
+/// A short delay of group commits is no pause between attempts on a disk that takes nothing.
+#[test]
+fn a_disk_that_takes_nothing_does_not_keep_the_thread_awake() {
+    let disk = Simulated::new();
+    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 5 };
+    let mut spool = Spool::open(disk.clone(), Options::default(), session, BootMs(0)).unwrap();
+    let stream = spool.define("log", StreamPolicy::default()).unwrap();
+    spool.commit(BootMs(0));
+    disk.set_read_only(true);
+    let mut worker = Worker::new(spool, Duration::from_millis(10));
+    let (mut now, mut turns) = (BootMs(0), 0);
+    let reply = Box::new(|_| {});
+    let _ = worker.append(stream, vec![1], Answer::Accepted, reply, now);
+    while now < BootMs(60_000) {
+        worker.turn(now, &mut |_| {});
+        now = worker.due().max(now);
+        turns += 1;
+        assert!(turns <= 100, "woken {turns} times in {} ms", now.0);
+    }
+    disk.set_read_only(false);
+    while worker.spool().report(now).streams[0].pending.records > 0 {
+        now = worker.due().max(now);
+        worker.turn(now, &mut |_| {});
+    }
+    assert!(now <= BootMs(60_000 + 300_000), "{now:?}");
 }
