@@ -12,7 +12,7 @@
 //! 6. Causes are true: nothing expires that may not, nothing is thinned that is not to be, a refusing stream drops nothing, and
 //!    no more is `lost` than a power cut could take.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use outrider::core::courier::RecordName;
 use outrider::core::record::Part;
@@ -483,14 +483,11 @@ impl Ledger {
             totals.missing += missing.len() as u64;
             totals.held += held;
             totals.losses += losses;
+            for (sum, (_, count)) in totals.by_cause.iter_mut().zip(reported.counts.iter()) {
+                *sum += count.records;
+            }
         }
         Ok(totals)
-    }
-
-    /// Names of streams in which something waits that was issued before the numbers in `before`.
-    #[must_use]
-    pub fn names(&self) -> BTreeSet<&str> {
-        self.tags.keys().map(String::as_str).collect()
     }
 }
 
@@ -503,6 +500,8 @@ pub struct Totals {
     pub held: u64,
     /// Records that were counted with a cause.
     pub losses: u64,
+    /// Records by what became of them, in the order of [`Fate::ALL`].
+    pub by_cause: [u64; Fate::ALL.len()],
 }
 
 /// Records that a stream has counted as lost, for whatever cause.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lexopt::ValueExt as _;
 use nix::time::{ClockId, clock_gettime};
 use sim::{Bug, Failure, Settings, Summary, run};
+use spool::Fate;
 
 const HELP: &str = "\
 Runs the whole agent in a simulated world: vehicles that move, links that go silent, a broker with moods, clocks that jump,
@@ -146,17 +147,23 @@ fn tell(failure: &Failure) {
 }
 
 fn report(sum: &Summary, runs: u64, cpu_s: f64) {
+    let causes = Fate::ALL.iter().zip(sum.by_cause);
+    let causes: Vec<String> =
+        causes.map(|(fate, records)| format!("{records} {}", fate.word())).collect();
     let hours = sum.vehicle_s as f64 / 3600.0;
     println!(
         "{runs} runs, {hours:.0} vehicle-hours in {cpu_s:.1} s of CPU ({:.0} a minute)\n\
-         {} records issued, {} delivered, {} counted with a cause; {} messages, {} connections\n\
+         {} records issued, {} delivered, {} counted with a cause; {} repeats, {} messages, {} connections\n\
+         {}\n\
          {} power cuts, {} kills, {} disk faults; {} inputs of agents",
         hours / (cpu_s / 60.0).max(1e-9),
         sum.issued,
         sum.delivered,
         sum.losses,
+        sum.repeats,
         sum.messages,
         sum.connections,
+        causes.join(", "),
         sum.cuts,
         sum.kills,
         sum.disk_faults,

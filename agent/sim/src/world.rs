@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use outrider::core::agent::Input;
-use spool::StreamTag;
+use spool::{Fate, StreamTag};
 
 use crate::agenda::{Agenda, HOUR, MINUTE, Moment, SECOND};
 use crate::broker::{Broker, Mood};
@@ -78,9 +78,13 @@ pub struct Summary {
     pub delivered: u64,
     /// Records that were counted with a cause.
     pub losses: u64,
+    /// Records by what became of them, in the order of [`spool::Fate::ALL`].
+    pub by_cause: [u64; Fate::ALL.len()],
+    /// Records that came again and were dropped by the receiver.
+    pub repeats: u64,
     /// Messages that the broker took.
     pub messages: u64,
-    /// Power cuts, kills and stops.
+    /// Power cuts.
     pub cuts: u64,
     /// Agents killed.
     pub kills: u64,
@@ -98,6 +102,10 @@ impl std::ops::AddAssign for Summary {
         self.issued += other.issued;
         self.delivered += other.delivered;
         self.losses += other.losses;
+        self.repeats += other.repeats;
+        for (sum, more) in self.by_cause.iter_mut().zip(other.by_cause) {
+            *sum += more;
+        }
         self.messages += other.messages;
         self.cuts += other.cuts;
         self.kills += other.kills;
@@ -457,8 +465,14 @@ impl World {
             let report = worker.spool().report(boot_ms);
             let of_vehicle = vehicle.ledger.settle(&report).map_err(|broken| (index, broken))?;
             totals.losses += of_vehicle.losses;
+            for (sum, more) in totals.by_cause.iter_mut().zip(of_vehicle.by_cause) {
+                *sum += more;
+            }
         }
         self.summary.losses = totals.losses;
+        self.summary.by_cause = totals.by_cause;
+        let counts = self.broker.receiver.dedup().counts();
+        self.summary.repeats = counts.map(|(_, _, counts)| counts.repeats).sum();
         Ok(true)
     }
 
