@@ -7,6 +7,7 @@
 //! [`Spool`] is the queue itself and does everything in the caller's thread; [`SpoolThread`] runs one behind a bounded
 //! channel and does the group commit, [`Worker`] does the same for those who bring their own time. [`tools`] look into a spool that nobody has open.
 
+mod absence;
 mod body;
 mod clock;
 mod codec;

@@ -87,8 +87,14 @@ pub const BACKOFF_MS_MIN: u64 = 1_000;
 /// Longest pause after failed writes, in milliseconds: a card that was pushed back in is found within minutes.
 pub const BACKOFF_MS_MAX: u64 = 300_000;
 
-/// Reads of a bad place that are tried before the records there are given up. A loose card may answer the next time.
-pub const READ_ATTEMPTS_MAX: u8 = 3;
+/// Time for which a segment must have been unreadable, while its folder could be listed, before its records are given up, in
+/// milliseconds. A bus that is reset and a card that is pushed back in answer within minutes; the streams of the segment
+/// stand still meanwhile, so it is not hours.
+pub const UNREADABLE_MS: u64 = 600_000;
+
+/// The same for a segment that its folder does not list any more although it lists others, in milliseconds. Files that
+/// somebody removed do not come back; a card is mounted again within this.
+pub const MISSING_MS: u64 = 60_000;
 
 /// Block of a file system, in bytes: what a file takes on disk is rounded up to it.
 pub const BLOCK_BYTES: u64 = 4096;

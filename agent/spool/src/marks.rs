@@ -110,6 +110,15 @@ impl Marks {
         (self.next - 1).saturating_sub(held).saturating_sub(self.counts.numbered())
     }
 
+    /// Records that were counted as lost and are held again are not lost. True when there are any.
+    pub(crate) fn take_back_lost(&mut self, held: u64) -> bool {
+        let counted = held.saturating_add(self.counts.numbered());
+        let lost = &mut self.counts.0[Fate::Lost as usize].records;
+        let back = counted.saturating_sub(self.next - 1).min(*lost);
+        *lost -= back;
+        back > 0
+    }
+
     pub(crate) fn encode(&self, tag: StreamTag, out: &mut Vec<u8>) {
         out.extend(tag.0.to_le_bytes());
         out.extend(self.next.to_le_bytes());

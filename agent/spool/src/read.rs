@@ -4,10 +4,9 @@
 use std::io;
 
 use crate::body::{RECORD_HEAD_BYTES, RecordHead};
+use crate::error::DiskError;
 use crate::frame::{self, Kind};
-use crate::limits::{
-    READ_ATTEMPTS_MAX, READ_BUFFER_BYTES, WINDOW_RECORDS_MAX, WINDOW_RECORDS_TOTAL_MAX,
-};
+use crate::limits::{READ_BUFFER_BYTES, WINDOW_RECORDS_MAX, WINDOW_RECORDS_TOTAL_MAX};
 use crate::options::{BootMs, Fate, RecordId, StreamTag};
 use crate::scan::Scanner;
 use crate::spool::Spool;
@@ -37,15 +36,13 @@ enum Step {
     /// Nothing more for this stream in the segment.
     End,
     /// A bad place was met; the segment is to be looked at as a whole.
-    Bad {
-        unreadable: bool,
-    },
+    Bad,
 }
 
 impl<S: Storage> Spool<S> {
     /// The next record, of the most important stream that has one. Records may be handed out before they are durable: what
     /// is acknowledged before its commit is never written. `None` when there is nothing, or when as many as
-    /// [`WINDOW_RECORDS_MAX`] wait for their acknowledgement.
+    /// [`WINDOW_RECORDS_MAX`] wait for their acknowledgement, or while the next one cannot be read.
     pub fn next(&mut self, now: BootMs) -> Option<Delivery> {
         let mut streams: Vec<(u8, StreamTag)> = self
             .streams
@@ -88,6 +85,7 @@ impl<S: Storage> Spool<S> {
     }
 
     fn find(&mut self, tag: StreamTag) -> Option<Found> {
+        let mut looked_at = None;
         loop {
             let Some(number) = self.next_segment_of(tag) else {
                 return self.find_pending(tag);
@@ -96,21 +94,35 @@ impl<S: Storage> Spool<S> {
             if stream.cursor.segment != number {
                 stream.cursor = Cursor::start_of(number);
             }
-            match self.step(tag, number) {
+            if !self.may_read(number) {
+                return None;
+            }
+            let passed = match self.step(tag, number) {
                 Ok(Step::Found(found)) => return Some(found),
                 Ok(Step::End) => self.pass_segment(tag, number),
-                Ok(Step::Bad { unreadable: false }) => self.look_again(number),
-                Ok(Step::Bad { unreadable: true }) | Err(_) => {
-                    let segment = self.segments.get_mut(&number)?;
-                    if segment.bad_reads < READ_ATTEMPTS_MAX {
-                        segment.bad_reads += 1;
-                        self.readers.remove(&tag);
-                        return None;
-                    }
-                    self.look_again(number);
+                // A look at the whole found nothing wrong, and it is bad again.
+                Ok(Step::Bad) if looked_at == Some(number) => self.is_unsteady(number),
+                Ok(Step::Bad) | Err(_) => {
+                    looked_at = Some(number);
+                    self.look_again(number)
                 }
+            };
+            if !passed {
+                self.readers.remove(&tag);
+                return None;
             }
         }
+    }
+
+    /// Reads of a segment that succeed and fail by turns; whether the bad place is to be passed over.
+    fn is_unsteady(&mut self, number: u64) -> bool {
+        let name = frame::segment_name(self.place(number));
+        let error = io::Error::other("it can be read only at times");
+        let hopeless = self.gives_up(number, DiskError::new("read", &name, error));
+        if hopeless && let Some(segment) = self.segments.get_mut(&number) {
+            segment.given_up = segment.given_up.max(1);
+        }
+        hopeless
     }
 
     /// The segment with the next record of a stream that was not handed out.
@@ -128,9 +140,10 @@ impl<S: Storage> Spool<S> {
     }
 
     /// All that is live of a stream in a segment was handed out. The cursor stays behind it: if it is the tail, more may come.
-    fn pass_segment(&mut self, tag: StreamTag, number: u64) {
-        if self.unseen(tag, number) > 0 {
-            self.look_again(number);
+    /// False when there should be more and the segment cannot be read.
+    fn pass_segment(&mut self, tag: StreamTag, number: u64) -> bool {
+        if self.unseen(tag, number) > 0 && !self.look_again(number) {
+            return false;
         }
         // What a second look found, too, and still cannot be read as a record, is no record.
         let unseen = self.unseen(tag, number);
@@ -143,6 +156,7 @@ impl<S: Storage> Spool<S> {
         if let (Some(stream), Some(last)) = (self.streams.get_mut(&tag), last) {
             stream.want = stream.want.max(last + 1);
         }
+        true
     }
 
     /// Live records that a segment counts beyond those that were handed out.
@@ -190,20 +204,19 @@ impl<S: Storage> Spool<S> {
         let mut step = Step::End;
         let mut at = stream.cursor.offset;
         while at < bytes {
-            let Some(frame) = scanner.find(at) else {
-                let unreadable = scanner.unreadable() > 0;
-                if !segment.rewrite && segment.bad_reads < READ_ATTEMPTS_MAX {
-                    step = Step::Bad { unreadable };
-                }
-                break;
+            let found = scanner.find(at);
+            let hole = found.is_none_or(|frame| frame.offset > at);
+            // Holes are expected where a look at the whole found some; bytes that cannot be read only where they were given up.
+            let expected = if scanner.unreadable() > 0 {
+                segment.given_up > 0
+            } else {
+                segment.rewrite || segment.given_up > 0
             };
-            if frame.offset > at && !segment.rewrite {
-                let unreadable = scanner.unreadable() > 0;
-                if !unreadable || segment.bad_reads < READ_ATTEMPTS_MAX {
-                    step = Step::Bad { unreadable };
-                    break;
-                }
+            if hole && !expected {
+                step = Step::Bad;
+                break;
             }
+            let Some(frame) = found else { break };
             at = frame.end();
             if frame.kind != Kind::Record {
                 continue;
@@ -218,12 +231,15 @@ impl<S: Storage> Spool<S> {
             if !wanted {
                 continue;
             }
-            if let Some(payload) = scanner.copy_body(&frame, RECORD_HEAD_BYTES) {
-                step = Step::Found(Found { head, payload });
-                break;
-            }
+            step = match scanner.copy_body(&frame, RECORD_HEAD_BYTES) {
+                Some(payload) => Step::Found(Found { head, payload }),
+                None if segment.given_up > 0 => continue,
+                // Its checksum was right a moment ago.
+                None => Step::Bad,
+            };
+            break;
         }
-        if !matches!(step, Step::Bad { .. }) {
+        if !matches!(step, Step::Bad) {
             stream.cursor.offset = at;
         }
         self.readers.insert(tag, (number, file));

@@ -203,7 +203,7 @@ impl<S: Storage> Spool<S> {
             bytes: found.end,
             sealed,
             rewrite: !sealed,
-            bad_reads: u8::from(found.unreadable > 0),
+            given_up: found.unreadable,
             entries: found.entries.clone(),
             ..Segment::default()
         };
@@ -247,6 +247,11 @@ impl<S: Storage> Spool<S> {
     /// A file in which nothing is valid goes to quarantine as a whole, if there is room.
     fn set_aside_file(&mut self, name: &str, length: u64) {
         self.damage.torn_bytes += length;
+        let _ = self.move_to_quarantine(name, length);
+    }
+
+    /// False when there is no room, or it cannot be moved.
+    pub(crate) fn move_to_quarantine(&mut self, name: &str, length: u64) -> bool {
         let target = format!("{QUARANTINE}/{name}");
         let room = self.locked && self.quarantine_room() >= on_disk(length);
         // Making a file there makes the folder; the rename then takes its place.
@@ -256,8 +261,10 @@ impl<S: Storage> Spool<S> {
         {
             self.quarantine_bytes += on_disk(length);
             self.damage.quarantined_files += 1;
+            true
         } else {
             self.damage.quarantine_refused += 1;
+            false
         }
     }
 
@@ -367,10 +374,12 @@ impl<S: Storage> Spool<S> {
         }
     }
 
-    /// What was given a number and is neither here nor counted is lost.
+    /// What was given a number and is neither here nor counted is lost; what is here although it was counted is not.
     fn count_missing(&mut self) {
         for (&tag, stream) in &mut self.streams {
-            let missing = stream.marks.missing(stream.on_disk.records);
+            let held = stream.on_disk.records;
+            stream.marks_dirty |= stream.marks.take_back_lost(held);
+            let missing = stream.marks.missing(held);
             if missing > 0 {
                 stream.marks.counts.add(Fate::Lost, missing, 0);
                 stream.marks_dirty = true;

@@ -83,7 +83,7 @@ impl Events {
     }
 }
 
-/// Why and since when nothing is written.
+/// Why and since when nothing is written, or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Degraded {
     /// What the disk said.
@@ -164,6 +164,8 @@ pub struct Report {
     pub write_allowance: Option<u64>,
     /// Set while the disk takes nothing.
     pub degraded: Option<Degraded>,
+    /// Set while records that are on the disk cannot be read. They are held until that is hopeless.
+    pub unreadable: Option<Degraded>,
     /// What was found broken.
     pub damage: Damage,
     /// All streams, ascending in tag.

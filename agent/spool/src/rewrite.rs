@@ -16,7 +16,7 @@ use crate::options::{Fate, StreamTag};
 use crate::room::gives_back;
 use crate::scan::Scanner;
 use crate::spool::Spool;
-use crate::state::{Cursor, Stream, count_record};
+use crate::state::{Cursor, Retry, Segment, Stream, count_record};
 use crate::storage::Storage;
 use crate::survey::{Hole, Survey, survey};
 use crate::write::Batch;
@@ -45,8 +45,9 @@ impl<S: Storage> Spool<S> {
     pub(crate) fn rewrite_sparse(&mut self) -> bool {
         let Some(&newest) = self.segments.keys().next_back() else { return false };
         let allowance = self.meter.level();
+        let may_rewrite = self.may_rewrite();
         let worth = self.segments.range(..newest).filter(|(_, segment)| {
-            segment.bad_reads == 0 && gives_back(segment, 0) && segment.live_bytes() <= allowance
+            may_rewrite(segment) && gives_back(segment, 0) && segment.live_bytes() <= allowance
         });
         let most = worth.max_by_key(|(_, segment)| segment.dead_bytes());
         let Some((&number, _)) = most else { return false };
@@ -71,11 +72,18 @@ impl<S: Storage> Spool<S> {
     pub(crate) fn rewrite_one_left_over(&mut self) -> bool {
         let Some(&newest) = self.segments.keys().next_back() else { return false };
         let allowance = self.meter.level();
+        let may_rewrite = self.may_rewrite();
         let broken = self.segments.range(..newest).find(|(_, segment)| {
-            segment.rewrite && segment.bad_reads == 0 && segment.live_bytes() <= allowance
+            segment.rewrite && may_rewrite(segment) && segment.live_bytes() <= allowance
         });
         let Some((&number, _)) = broken else { return false };
         self.try_rewrite(number)
+    }
+
+    /// Which segments can be read and have not just failed to be rewritten.
+    fn may_rewrite(&self) -> impl Fn(&Segment) -> bool + use<S> {
+        let spool_ms = self.clock.last();
+        move |segment| !segment.is_unreadable() && !segment.rewriting.waits(spool_ms)
     }
 
     fn try_rewrite(&mut self, number: u64) -> bool {
@@ -84,10 +92,10 @@ impl<S: Storage> Spool<S> {
             Err(_) => {
                 let temporary = frame::temporary_name(self.place(number));
                 let _ = self.storage.remove(&temporary);
-                // It is still as good as it was. The next opening tries again.
+                // It is still as good as it was.
+                let spool_ms = self.clock.last();
                 if let Some(segment) = self.segments.get_mut(&number) {
-                    segment.rewrite = false;
-                    segment.bad_reads = segment.bad_reads.max(1);
+                    segment.rewriting.failed(spool_ms);
                 }
                 false
             }
@@ -166,6 +174,7 @@ impl<S: Storage> Spool<S> {
             segment.bytes = bytes;
             segment.sealed = durable;
             segment.rewrite = false;
+            segment.rewriting = Retry::default();
         }
         self.readers.retain(|_, (segment, _)| *segment != number);
         for stream in self.streams.values_mut() {
@@ -213,27 +222,39 @@ impl<S: Storage> Spool<S> {
             let place = self.place(number);
             let bytes = self.segments.get(&number).map_or(0, |segment| segment.bytes);
             let file = self.storage.open(&frame::segment_name(place), false);
-            let sound = file.is_ok_and(|file| {
-                let found = survey(&mut self.storage, &file, place, bytes, |_| false);
-                found.holes.is_empty() && found.unreadable == 0
-            });
-            if !sound {
+            // What cannot be read now may be readable later.
+            let Ok(file) = file else {
+                self.damage.unreadable_bytes += bytes;
+                continue;
+            };
+            let found = survey(&mut self.storage, &file, place, bytes, |_| false);
+            if found.unreadable > 0 {
+                self.damage.unreadable_bytes += found.unreadable;
+            } else if !found.holes.is_empty() {
                 self.look_again(number);
             }
         }
     }
 
-    /// A bad place was met in a segment: reads all of it, counts what is left, keeps a copy of what is bad.
-    pub(crate) fn look_again(&mut self, number: u64) {
+    /// A bad place was met in a segment: reads all of it, counts what is left, keeps a copy of what is bad. False when it
+    /// cannot be read and it is too early to give that up; then nothing changed.
+    pub(crate) fn look_again(&mut self, number: u64) -> bool {
         let place = self.place(number);
+        let name = frame::segment_name(place);
         let live = self.live(number);
-        let Some(segment) = self.segments.get_mut(&number) else { return };
-        segment.rewrite = true;
-        let bytes = segment.bytes;
-        self.damage.damaged_segments += 1;
-        let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
-            self.count_lost(number, Vec::new(), &BTreeSet::new());
-            return;
+        let Some(segment) = self.segments.get(&number) else { return true };
+        let (bytes, given_up) = (segment.bytes, segment.given_up);
+        let file = match self.storage.open(&name, false) {
+            Ok(file) => file,
+            Err(error) => {
+                let given_up = self.gives_up(number, DiskError::new("open", &name, error));
+                if given_up {
+                    self.damage.damaged_segments += 1;
+                    self.damage.unreadable_bytes += bytes;
+                    self.give_up_segment(number);
+                }
+                return given_up;
+            }
         };
         let streams = &self.streams;
         let mut out = BTreeSet::new();
@@ -244,13 +265,43 @@ impl<S: Storage> Spool<S> {
             }
             keeps
         });
+        if found.unreadable > given_up {
+            let error = io::Error::other(format!("{} bytes are unreadable", found.unreadable));
+            if !self.gives_up(number, DiskError::new("read", &name, error)) {
+                return false;
+            }
+        }
+        let Some(segment) = self.segments.get_mut(&number) else { return true };
+        let was_failing = segment.failing.take().is_some();
+        let sound = found.holes.is_empty() && found.unreadable == 0;
         // All of it had been durable.
         found.durable = u64::MAX;
         for entry in &mut found.entries {
             entry.exponent = live.marks.get(&entry.tag).map_or(0, |m| m.exponent(entry.last));
         }
+        segment.given_up = found.unreadable;
+        if !(was_failing && sound) {
+            segment.rewrite = true;
+            self.damage.damaged_segments += 1;
+        }
         self.note_damage(number, &file, &found);
-        self.count_lost(number, found.entries, &out);
+        if found.frames == 0 && found.unreadable > 0 {
+            self.give_up_segment(number);
+        } else {
+            self.count_lost(number, found.entries, &out);
+        }
+        true
+    }
+
+    /// Nothing of a segment can be read, and it was given up: its records are lost, and its file is kept for people.
+    fn give_up_segment(&mut self, number: u64) {
+        self.count_lost(number, Vec::new(), &BTreeSet::new());
+        let bytes = self.segments.get(&number).map_or(0, |segment| segment.file_bytes);
+        let is_newest = self.segments.keys().next_back() == Some(&number);
+        let name = frame::segment_name(self.place(number));
+        if !is_newest && self.move_to_quarantine(&name, bytes) {
+            self.forget_segment(number);
+        }
     }
 
     /// Counts damage and sets copies of it aside.

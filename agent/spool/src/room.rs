@@ -245,7 +245,7 @@ impl<S: Storage> Spool<S> {
         self.drop_entry(tag, number, Fate::Full);
     }
 
-    /// Every valid record of a segment in the order of the file.
+    /// Every valid record of a segment in the order of the file. An error when a part of it cannot be read.
     fn for_each_record(
         &mut self,
         number: u64,
@@ -264,6 +264,9 @@ impl<S: Storage> Spool<S> {
             if let Some(head) = RecordHead::decode(scanner.body(&frame, RECORD_HEAD_BYTES)) {
                 visit(&head, (frame.body_bytes - RECORD_HEAD_BYTES) as u32);
             }
+        }
+        if scanner.unreadable() > 0 {
+            return Err(std::io::Error::other("unreadable bytes"));
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! Looks for valid frames in a file, whatever else is in it. Never fails: what cannot be read or understood is a hole.
 
-use std::io;
-
 use crate::frame::{self, FRAME_HEADER_BYTES, FRAME_MAGIC, Kind, Place};
 use crate::limits::{BLOCK_BYTES, SCAN_BUFFER_BYTES};
 use crate::storage::Storage;
@@ -160,7 +158,12 @@ impl<'a, S: Storage> Scanner<'a, S> {
             out.copy_from_slice(part);
             return Some(out);
         }
-        let read: io::Result<usize> = self.storage.read_at(self.file, at, &mut out);
-        read.is_ok_and(|read| read == out.len()).then_some(out)
+        match self.storage.read_at(self.file, at, &mut out) {
+            Ok(read) => (read == out.len()).then_some(out),
+            Err(_) => {
+                self.unreadable += out.len() as u64;
+                None
+            }
+        }
     }
 }

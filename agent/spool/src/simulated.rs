@@ -191,6 +191,8 @@ struct Disk {
     forgetful: bool,
     /// Syncs that fail report success.
     deaf: bool,
+    /// What every operation fails with.
+    away: Option<io::ErrorKind>,
 }
 
 /// An open file of a [`Simulated`].
@@ -299,6 +301,7 @@ impl Simulated {
         disk.lying = false;
         disk.forgetful = false;
         disk.deaf = false;
+        disk.away = None;
         disk.inodes.values_mut().for_each(|inode| inode.bad.clear());
     }
 
@@ -325,6 +328,12 @@ impl Simulated {
     /// From now on syncs of files that fail report success, as to a program that does not look at what they return.
     pub fn set_deaf(&self, deaf: bool) {
         self.disk().deaf = deaf;
+    }
+
+    /// From now on everything fails with this, as of a medium that was pulled out. With [`io::ErrorKind::NotFound`] the folder
+    /// is empty, as that of a medium that is not mounted.
+    pub fn set_away(&self, away: Option<io::ErrorKind>) {
+        self.disk().away = away;
     }
 
     /// Bytes of all files together.
@@ -425,6 +434,9 @@ impl Disk {
     fn begin(&mut self, operation: Operation) -> io::Result<()> {
         if !self.powered {
             return Err(io::Error::other("the power is off"));
+        }
+        if let Some(kind) = self.away {
+            return Err(kind.into());
         }
         if operation.changes() {
             self.usage.changes += 1;
@@ -527,6 +539,9 @@ impl Storage for Simulated {
 
     fn list(&mut self, folder: &str) -> io::Result<Vec<Entry>> {
         let mut disk = self.disk();
+        if disk.away == Some(io::ErrorKind::NotFound) {
+            return Ok(Vec::new());
+        }
         disk.begin(Operation::List)?;
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let mut found = Vec::new();

@@ -14,7 +14,7 @@ use crate::options::{
     BootMs, Fate, Options, RecordId, Session, StreamName, StreamPolicy, StreamTag,
 };
 use crate::report::{Damage, Degraded, Event, Events, Report, StreamReport};
-use crate::state::{Out, Pending, Segment, Stream};
+use crate::state::{Failing, Out, Pending, Segment, Stream};
 use crate::storage::Storage;
 use crate::write::{Health, Tail};
 
@@ -66,6 +66,8 @@ pub struct Spool<S: Storage> {
     pub(crate) shed: Vec<RecordId>,
     pub(crate) written: u64,
     pub(crate) health: Health,
+    /// The storage as a whole does not answer.
+    pub(crate) absent: Option<Failing>,
     pub(crate) damage: Damage,
     pub(crate) events: Events,
 }
@@ -103,6 +105,7 @@ impl<S: Storage> Spool<S> {
             shed: Vec::new(),
             written: 0,
             health: Health::default(),
+            absent: None,
             damage: Damage::default(),
             events: Events::default(),
         };
@@ -355,6 +358,8 @@ impl<S: Storage> Spool<S> {
     /// Everything there is to see.
     pub fn report(&mut self, now: BootMs) -> Report {
         let spool_ms = self.tick(now);
+        // Whoever reads finds out, too, but there may be nobody.
+        let _ = self.storage_is_here();
         let streams =
             self.streams.iter().map(|(&tag, stream)| self.stream_report(tag, stream, spool_ms));
         let streams = streams.collect();
@@ -372,6 +377,7 @@ impl<S: Storage> Spool<S> {
                 .health
                 .degraded(spool_ms)
                 .map(|(reason, for_ms, retry_in_ms)| Degraded { reason, for_ms, retry_in_ms }),
+            unreadable: self.unreadable(spool_ms),
             damage: self.damage,
             streams,
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::body::{Definition, IndexEntry};
 use crate::frame::{RECORD_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES};
-use crate::limits::PENDING_OVERHEAD_BYTES;
+use crate::limits::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, PENDING_OVERHEAD_BYTES};
 use crate::marks::{Count, Marks};
 use crate::options::{StreamPolicy, StreamTag};
 
@@ -155,11 +155,70 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// It was never sealed, or something in it is bad: it is to be rewritten.
     pub(crate) rewrite: bool,
-    /// Reads of it that failed.
-    pub(crate) bad_reads: u8,
+    /// Since when it cannot be read although its folder can.
+    pub(crate) failing: Option<Box<Failing>>,
+    /// Unreadable bytes whose records were given up.
+    pub(crate) given_up: u64,
+    /// When rewriting it is tried again.
+    pub(crate) rewriting: Retry,
+}
+
+/// Something that cannot be read.
+#[derive(Debug)]
+pub(crate) struct Failing {
+    /// What was tried, and what the system said.
+    pub(crate) reason: String,
+    /// Spool time of the first failure since the last success.
+    pub(crate) since_ms: u64,
+    pub(crate) retry: Retry,
+}
+
+impl Failing {
+    pub(crate) fn begin(spool_ms: u64) -> Failing {
+        Failing { reason: String::new(), since_ms: spool_ms, retry: Retry::default() }
+    }
+
+    pub(crate) fn failed(&mut self, reason: String, spool_ms: u64) {
+        self.reason = reason;
+        self.retry.failed(spool_ms);
+    }
+}
+
+/// When something that failed is tried again: after a pause that doubles from [`BACKOFF_MS_MIN`] to [`BACKOFF_MS_MAX`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retry {
+    at_ms: u64,
+    pause_ms: u64,
+}
+
+impl Retry {
+    /// Whether it is too early.
+    pub(crate) fn waits(&self, spool_ms: u64) -> bool {
+        spool_ms < self.at_ms
+    }
+
+    pub(crate) fn failed(&mut self, spool_ms: u64) {
+        self.pause_ms = (self.pause_ms * 2).clamp(BACKOFF_MS_MIN, BACKOFF_MS_MAX);
+        self.at_ms = spool_ms.saturating_add(self.pause_ms);
+    }
+
+    /// The next attempt is due.
+    pub(crate) fn now(&mut self) {
+        self.at_ms = 0;
+    }
+
+    /// Until the next attempt, in milliseconds.
+    pub(crate) fn in_ms(&self, spool_ms: u64) -> u64 {
+        self.at_ms.saturating_sub(spool_ms)
+    }
 }
 
 impl Segment {
+    /// Something in it could not be read, then or now.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.failing.is_some() || self.given_up > 0
+    }
+
     pub(crate) fn entry(&self, tag: StreamTag) -> Option<&IndexEntry> {
         self.entries.binary_search_by_key(&tag, |entry| entry.tag).ok().map(|at| &self.entries[at])
     }

@@ -9,11 +9,11 @@ use crate::files::LOCK_NAME;
 use crate::frame::{
     self, FRAME_HEADER_BYTES, Kind, Place, RECORD_OVERHEAD_BYTES, SEGMENT_HEADER_BYTES,
 };
-use crate::limits::{BACKOFF_MS_MAX, BACKOFF_MS_MIN, STREAMS_MAX, WRITE_BUFFER_BYTES, on_disk};
+use crate::limits::{STREAMS_MAX, WRITE_BUFFER_BYTES, on_disk};
 use crate::options::{BootMs, StreamTag};
 use crate::report::Event;
 use crate::spool::Spool;
-use crate::state::{Segment, count_record};
+use crate::state::{Retry, Segment, count_record};
 use crate::storage::{Lock, Storage};
 
 /// Files that one commit may break before the disk counts as broken.
@@ -45,8 +45,7 @@ pub(crate) struct Tail<F> {
 pub(crate) struct Health {
     /// Reason and moment of the first failure since the last success.
     broken: Option<(String, u64)>,
-    retry_at_ms: u64,
-    pause_ms: u64,
+    retry: Retry,
 }
 
 impl Health {
@@ -55,17 +54,16 @@ impl Health {
     }
 
     fn waits(&self, spool_ms: u64) -> bool {
-        self.broken.is_some() && spool_ms < self.retry_at_ms
+        self.broken.is_some() && self.retry.waits(spool_ms)
     }
 
     pub(crate) fn retry_now(&mut self) {
-        self.retry_at_ms = 0;
+        self.retry.now();
     }
 
     /// True when this is news.
     pub(crate) fn failed(&mut self, reason: String, spool_ms: u64) -> bool {
-        self.pause_ms = (self.pause_ms * 2).clamp(BACKOFF_MS_MIN, BACKOFF_MS_MAX);
-        self.retry_at_ms = spool_ms.saturating_add(self.pause_ms);
+        self.retry.failed(spool_ms);
         let news = self.broken.is_none();
         let since = self.broken.take().map_or(spool_ms, |(_, since)| since);
         self.broken = Some((reason, since));
@@ -74,15 +72,14 @@ impl Health {
 
     /// True when this is news.
     fn succeeded(&mut self) -> bool {
-        self.pause_ms = 0;
+        self.retry = Retry::default();
         self.broken.take().is_some()
     }
 
     /// Reason, how long already, and how long until the next attempt.
     pub(crate) fn degraded(&self, spool_ms: u64) -> Option<(String, u64, u64)> {
         let (reason, since) = self.broken.as_ref()?;
-        let retry_in = self.retry_at_ms.saturating_sub(spool_ms);
-        Some((reason.clone(), spool_ms.saturating_sub(*since), retry_in))
+        Some((reason.clone(), spool_ms.saturating_sub(*since), self.retry.in_ms(spool_ms)))
     }
 }
 
@@ -201,6 +198,7 @@ impl<S: Storage> Spool<S> {
             }
         }
         if self.health.succeeded() {
+            self.look_for_storage_now();
             self.events.health(Event::Recovered);
         }
         self.housekeep();
@@ -344,7 +342,7 @@ impl<S: Storage> Spool<S> {
     fn sealed_ranges(&self) -> Vec<RangeInclusive<u64>> {
         let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
         for (&number, segment) in &self.segments {
-            if !segment.sealed || segment.rewrite || segment.bad_reads > 0 {
+            if !segment.sealed || segment.rewrite || segment.is_unreadable() {
                 continue;
             }
             match ranges.last_mut() {
@@ -541,13 +539,25 @@ impl<S: Storage> Spool<S> {
         let name = frame::segment_name(self.place(number));
         self.readers.retain(|_, (segment, _)| *segment != number);
         match self.storage.remove(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
-            Ok(()) | Err(_) => {}
+            // Somebody else removed it, unless the whole folder is away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !self.storage_answers() {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+            Ok(()) => {}
         }
+        self.forget_segment(number);
+        true
+    }
+
+    /// The segment's file is not here any more.
+    pub(crate) fn forget_segment(&mut self, number: u64) {
+        self.readers.retain(|_, (segment, _)| *segment != number);
         if let Some(segment) = self.segments.remove(&number) {
             self.segment_file_bytes -= on_disk(segment.file_bytes);
         }
-        true
     }
 
     /// A tail that only holds what is gone gives back its space, too.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use spool::limits::UNREADABLE_MS;
 use spool::simulated::{Left, Simulated};
 use spool::tools::{self, FileKind};
 use spool::{BootMs, Fate, Options, Report, Session, Spool, StreamPolicy, StreamTag};
@@ -78,8 +79,9 @@ fn what_is_lost_while_it_is_handed_out_is_counted_once() {
         for name in segments(&disk) {
             disk.spoil(&name, spoiled_from..u64::MAX);
         }
-        // A bad place is tried again before what is there is given up.
-        let more: Vec<_> = (0..40).filter_map(|_| spool.next_of(stream, BootMs(0))).collect();
+        // A bad place is tried again for long before what is there is given up.
+        let attempts = (0..2 * UNREADABLE_MS).step_by(10_000);
+        let more: Vec<_> = attempts.filter_map(|ms| spool.next_of(stream, BootMs(ms))).collect();
         assert!(lost(&spool.report(BootMs(0))) > 0);
         for id in out.into_iter().chain(more.into_iter().map(|delivery| delivery.id)) {
             let _ = spool.acknowledge(id, BootMs(0));

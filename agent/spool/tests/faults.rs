@@ -172,9 +172,10 @@ fn reads_that_fail_are_tried_again_before_anything_is_given_up() {
     assert_eq!(spool.next(BootMs(0)), None);
     assert_eq!(spool.next(BootMs(0)), None);
     disk.heal();
-    let read = std::iter::from_fn(|| spool.next(BootMs(0))).count();
+    assert_eq!(spool.next(BootMs(999)), None, "not before the pause is over");
+    let read = std::iter::from_fn(|| spool.next(BootMs(1000))).count();
     assert_eq!(read, 10, "nothing was given up");
-    assert_eq!(spool.report(BootMs(0)).streams[0].counts.get(Fate::Lost).records, 0);
+    assert_eq!(spool.report(BootMs(1000)).streams[0].counts.get(Fate::Lost).records, 0);
 }
 
 #[test]

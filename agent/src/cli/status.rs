@@ -162,8 +162,10 @@ fn spool_fact(status: &Status) -> Option<(&'static str, String, Style)> {
     }
     if spool.degraded {
         line.push_str(&format!("; the disk takes nothing{why}"));
+    } else if spool.error.is_some() {
+        line.push_str(&format!("; it cannot be read{why}"));
     }
-    let style = if spool.degraded { Style::Bad } else { Style::Plain };
+    let style = if spool.error.is_some() { Style::Bad } else { Style::Plain };
     Some(("Spool", line, style))
 }
 

@@ -144,10 +144,14 @@ fn broker(state: &State) -> Option<Reason> {
 fn spool(state: &State) -> Option<Reason> {
     let spool = &state.spool;
     let text = spool.error.as_ref().filter(|_| spool.configured)?;
-    let what = if spool.open { "the spool's disk takes nothing" } else { "there is no spool" };
+    let (code, what) = match (spool.open, spool.degraded) {
+        (false, _) => ("spool-closed", "there is no spool"),
+        (true, true) => ("spool-degraded", "the spool's disk takes nothing"),
+        (true, false) => ("spool-unreadable", "what the spool holds cannot be read"),
+    };
     Some(Reason {
         against: Against::Healthy,
-        code: Cow::Borrowed(if spool.open { "spool-degraded" } else { "spool-closed" }),
+        code: Cow::Borrowed(code),
         text: format!("{what}: {text}"),
     })
 }

@@ -21,7 +21,7 @@ pub struct SpoolState {
     pub folder: String,
     /// Records are taken.
     pub open: bool,
-    /// Why it is not open or the disk takes nothing, for a person.
+    /// Why it is not open, or the disk takes nothing or gives nothing back, for a person.
     pub error: Option<String>,
     /// The disk takes nothing; records wait in memory.
     pub degraded: bool,
@@ -92,7 +92,8 @@ impl SpoolState {
     pub fn observe(&mut self, report: &Report, now: Mono) {
         self.open = true;
         self.degraded = report.degraded.is_some();
-        self.error = report.degraded.as_ref().map(|degraded| degraded.reason.clone());
+        let trouble = report.degraded.as_ref().or(report.unreadable.as_ref());
+        self.error = trouble.map(|trouble| trouble.reason.clone());
         self.disk_bytes = report.disk_bytes;
         self.budget_bytes = report.budget_bytes;
         self.free_bytes = report.free_bytes;
@@ -208,6 +209,7 @@ mod tests {
             written_bytes: 5000,
             write_allowance: None,
             degraded: None,
+            unreadable: None,
             damage: Damage::default(),
             streams,
         }
@@ -244,6 +246,9 @@ mod tests {
         let degraded = Some(Degraded { reason, for_ms: 1, retry_in_ms: 1 });
         state.observe(&Report { degraded, ..report(Vec::new()) }, Mono::default());
         assert!(state.degraded && state.error.as_deref() == Some("cannot sync"));
+        let unreadable = Some(Degraded { reason: "cannot open".into(), for_ms: 1, retry_in_ms: 1 });
+        state.observe(&Report { unreadable, ..report(Vec::new()) }, Mono::default());
+        assert!(!state.degraded && state.error.as_deref() == Some("cannot open"));
         state.observe(&report(Vec::new()), Mono::default());
         assert!(!state.degraded && state.error.is_none() && state.open);
     }

@@ -258,7 +258,7 @@ pub struct SpoolStatus {
     pub open: bool,
     /// The disk takes nothing; records wait in memory.
     pub degraded: bool,
-    /// Why it is not open or the disk takes nothing.
+    /// Why it is not open, or the disk takes nothing or gives nothing back.
     pub error: Option<String>,
     /// Bytes on disk.
     pub disk_bytes: u64,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::broker::Broker;
 use crate::posting::ready;
 use crate::program::{Agent, Start};
 use crate::request::post;
@@ -93,6 +94,38 @@ fn a_spool_that_is_removed_under_the_agent_gives_no_receipts_until_it_is_back() 
     let kept = kept::all(&folder.path().join("spool"));
     // What waited in memory became durable, too; what was on the lost disk is gone with it.
     assert_eq!(kept::payloads(&kept, "a"), [&b"meanwhile"[..], b"after"]);
+}
+
+/// The medium is away for longer than any number of hasty attempts would take, while the broker waits for what is held.
+#[test]
+fn a_spool_that_is_away_for_seconds_while_it_is_delivered_loses_nothing() {
+    const RECORDS: u64 = 30;
+    let mut broker = Broker::open();
+    broker.kill();
+    let mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port);
+    let mut agent = ready(&format!("{SPOOL}{mqtt}"));
+    let socket = agent.path("control.sock");
+    for n in 0..RECORDS {
+        let record: Vec<u8> = (0..20_000u64).map(|at| (at * at * (n + 3) >> 7) as u8).collect();
+        assert_eq!(post(&socket, "/v1/streams/a", "", &record).code, 200);
+    }
+    let (spool, away) = (agent.path("spool"), agent.path("away"));
+    assert!(segments(&spool).len() > 2);
+    fs::rename(&spool, &away).unwrap();
+    broker.start();
+    let status = agent.until("it says so", |status| status.spool.error.is_some());
+    assert!(status.health.reasons.iter().any(|reason| reason.code.starts_with("spool-")));
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    fs::rename(&away, &spool).unwrap();
+    let status = agent.until("all has left or is lost", |status| {
+        status.spool.streams.iter().any(|stream| stream.name == "a" && stream.held_records == 0)
+    });
+    for stream in status.spool.streams {
+        assert!(stream.dropped.is_empty(), "{stream:?}");
+        assert!(stream.name != "a" || stream.acknowledged_records == RECORDS, "{stream:?}");
+    }
+    agent.until("it says that all is well", |status| status.spool.error.is_none());
+    agent.stop();
 }
 
 /// Mounts a file system of 2 MiB in the test's own folder, in a mount namespace of its own, and becomes the program. `-rm` is

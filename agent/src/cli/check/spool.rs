@@ -82,6 +82,12 @@ fn running(status: &SpoolStatus) -> Vec<Finding> {
             "see whether it is full, read-only or broken (`df`, `dmesg`); records wait in memory, and \
              the agent tries again by itself",
         ));
+    } else if status.error.is_some() {
+        findings.push(Finding::error(
+            format!("what is in {folder} cannot be read: {error}"),
+            "see whether its medium is there and sound (`df`, `dmesg`); nothing is lost while the folder is away, \
+             and the agent tries again by itself",
+        ));
     }
     if status.bad_bytes > 0 {
         findings.push(Finding::warning(
