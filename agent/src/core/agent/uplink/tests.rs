@@ -123,6 +123,11 @@ fn now(ms: u64) -> Now {
     Now { mono: Mono::from_millis(ms), wall_ms, quality: ClockQuality::Synchronised }
 }
 
+fn telemetry(records: &[(String, Received)]) -> Vec<&Received> {
+    let of_stream = records.iter().filter(|(stream, _)| stream == config::TELEMETRY_STREAM);
+    of_stream.map(|(_, record)| record).collect()
+}
+
 fn kind(record: &Received) -> String {
     serde_json::from_slice::<EventDocument>(&record.payload).unwrap().event.kind
 }
@@ -174,11 +179,7 @@ fn a_batch_from_before_the_queue_opened_has_its_birth_in_front() {
     world.report();
     world.connect();
     let records = world.acknowledge();
-    let telemetry: Vec<&Received> = records
-        .iter()
-        .filter(|(stream, _)| stream == config::TELEMETRY_STREAM)
-        .map(|(_, record)| record)
-        .collect();
+    let telemetry = telemetry(&records);
     assert!(telemetry.len() >= 2, "{telemetry:?}");
     assert_eq!(telemetry[0].content_type.as_deref(), Some(BIRTH_TYPE));
 }
@@ -192,11 +193,7 @@ fn births_stand_before_their_batches_and_are_repeated() {
     world.pass(2 * u64::from(BIRTH_EVERY) + 10);
     world.connect();
     let records = world.acknowledge();
-    let telemetry: Vec<&Received> = records
-        .iter()
-        .filter(|(stream, _)| stream == config::TELEMETRY_STREAM)
-        .map(|(_, record)| record)
-        .collect();
+    let telemetry = telemetry(&records);
     let births: Vec<usize> = (0..telemetry.len())
         .filter(|at| telemetry[*at].content_type.as_deref() == Some(BIRTH_TYPE))
         .collect();
