@@ -23,6 +23,8 @@ pub enum Manner {
     Kicks,
     /// Answers pings and nothing else.
     NeverAcknowledges,
+    /// Acknowledges everything but what ends with this.
+    Forgets(&'static [u8]),
     /// Answers in HTTP.
     Web,
     /// Refuses version 5 as a 3.1.1 broker does; everything else is passed on to a real broker.
@@ -78,6 +80,10 @@ async fn serve(mut client: TcpStream, manner: Manner) -> std::io::Result<()> {
             client.write_all(&ACCEPTED_5).await?;
             answer_pings(&mut client).await
         }
+        Manner::Forgets(what) => {
+            client.write_all(&ACCEPTED_5).await?;
+            acknowledge_but(&mut client, what).await
+        }
         Manner::Web => client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await,
         Manner::Only311 { broker } => {
             if version(&first) == 5 {
@@ -122,6 +128,38 @@ async fn answer_pings(client: &mut TcpStream) -> std::io::Result<()> {
         }
         if received[..length].ends_with(&[0xc0, 0x00]) {
             client.write_all(&[0xd0, 0x00]).await?;
+        }
+    }
+}
+
+/// Acknowledges publications of QoS 1 as they come.
+async fn acknowledge_but(client: &mut TcpStream, forgotten: &[u8]) -> std::io::Result<()> {
+    let mut input = Vec::new();
+    let mut received = [0; 4096];
+    loop {
+        let length = client.read(&mut received).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        input.extend(&received[..length]);
+        // All packets here are shorter than 128 bytes, but for the status: two bytes of length at most.
+        while let [first, length, rest @ ..] = &input[..] {
+            let (length, header) = match (length, rest) {
+                (0..128, _) => (usize::from(*length), 2),
+                (_, [high, ..]) => (usize::from(length & 127) + usize::from(*high) * 128, 3),
+                _ => break,
+            };
+            if input.len() < header + length {
+                break;
+            }
+            let body = &input[header..header + length];
+            if first & 0xf6 == 0x32 && !body.ends_with(forgotten) {
+                let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
+                client.write_all(&[0x40, 2, body[2 + topic], body[3 + topic]]).await?;
+            } else if *first == 0xc0 {
+                client.write_all(&[0xd0, 0]).await?;
+            }
+            input.drain(..header + length);
         }
     }
 }

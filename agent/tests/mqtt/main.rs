@@ -268,6 +268,25 @@ async fn a_broker_that_never_acknowledges_is_left() {
     assert_eq!(vehicle.outbox.window().records(), 1);
 }
 
+/// One place in flight after the other would be taken up for ever.
+#[tokio::test]
+async fn a_broker_that_forgets_a_record_while_it_takes_others_is_left() {
+    let forgetful = Double::start(Manner::Forgets(b"forget me")).await;
+    let mut settings = settings(forgetful.port, "hawk");
+    settings.timing.acknowledge = Duration::from_secs(2);
+    let mut vehicle = Vehicle::start(settings);
+    vehicle.enqueue("stream/t", "forget me", false);
+    vehicle.until_connected().await;
+    let told = |vehicle: &Vehicle| vehicle.reasons.iter().any(|why| why.contains("forgotten"));
+    while !told(&vehicle) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        vehicle.enqueue("stream/t", "take me", false);
+        vehicle.step().await;
+    }
+    vehicle.until_connected().await;
+    assert!(forgetful.connections() >= 2 && vehicle.outbox.window().records() >= 1);
+}
+
 #[tokio::test]
 async fn a_wrong_password_is_named_and_a_corrected_file_is_enough() {
     let folder = tempfile::tempdir().unwrap();

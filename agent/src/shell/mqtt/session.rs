@@ -51,6 +51,8 @@ struct Pending {
     /// `None` for our own status document.
     id: Option<RecordId>,
     sent_at: Instant,
+    /// When the broker first acknowledged something that was sent later.
+    overtaken_at: Option<Instant>,
 }
 
 /// What waits to be written, and how well that goes.
@@ -292,7 +294,7 @@ impl Session {
         let packet = self.free_packet();
         let to = &mut self.output.buffer;
         wire::write_publication(to, self.protocol, &self.terms, Some(packet), publication)?;
-        self.pending.push_back(Pending { packet, id, sent_at: Instant::now() });
+        self.pending.push_back(Pending { packet, id, sent_at: Instant::now(), overtaken_at: None });
         Ok(())
     }
 
@@ -364,6 +366,10 @@ impl Session {
                 else {
                     return acknowledged(duty, RecordId::UNKNOWN).await;
                 };
+                let before = self.pending.iter_mut().take(position.unwrap_or(0));
+                before.for_each(|overtaken| {
+                    overtaken.overtaken_at.get_or_insert(self.received_at);
+                });
                 self.acknowledged_at = self.received_at;
                 self.trips.measure(self.received_at.saturating_duration_since(pending.sent_at));
                 let Some(id) = pending.id else { return Ok(()) };
@@ -433,7 +439,8 @@ impl Session {
     fn deadline(&self) -> Instant {
         let silence = self.silence_deadline();
         let ping = self.ping_due().unwrap_or(silence);
-        self.acknowledgement_deadline().map_or(silence, |due| silence.min(due)).min(ping)
+        let due = [self.acknowledgement_deadline(), self.forgotten_deadline()];
+        due.into_iter().flatten().fold(silence, Instant::min).min(ping)
     }
 
     /// A ping keeps the connection alive for the broker (nothing was sent) and asks it for a sign of life (nothing was
@@ -455,6 +462,12 @@ impl Session {
         Some(waiting_since + self.acknowledgement_limit())
     }
 
+    /// A broker acknowledges in the order in which it was sent to (MQTT 5 section 4.6). When this has passed since it
+    /// acknowledged something that was sent later, it has forgotten the oldest, which would take up a place for ever.
+    fn forgotten_deadline(&self) -> Option<Instant> {
+        Some(self.pending.front()?.overtaken_at? + self.settings.timing.acknowledge)
+    }
+
     /// How long the broker may acknowledge nothing.
     fn acknowledgement_limit(&self) -> Duration {
         self.trips.timeout(ACKNOWLEDGE_MIN, self.settings.timing.acknowledge)
@@ -474,6 +487,13 @@ impl Session {
                 "{} answers pings but has not acknowledged anything for {}: it is overloaded or its storage is full",
                 self.settings.broker(),
                 seconds(self.acknowledgement_limit())
+            )));
+        }
+        if self.forgotten_deadline().is_some_and(|due| now >= due) {
+            return Err(End::Failed(format!(
+                "{} acknowledges what is sent later, but not what it was sent {} ago: it has forgotten that, and gets it again",
+                self.settings.broker(),
+                seconds(self.settings.timing.acknowledge)
             )));
         }
         if self.ping_due().is_some_and(|due| now >= due) {
