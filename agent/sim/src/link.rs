@@ -113,6 +113,7 @@ pub struct Pending {
     /// The message.
     pub publish: Publish,
     sent_at: Moment,
+    overtaken_at: Option<Moment>,
 }
 
 /// A connection, as the client sees it.
@@ -164,7 +165,12 @@ impl Connection {
     ) -> Publish {
         self.last_packet = self.last_packet.checked_add(1).unwrap_or(1);
         let publish = Publish { packet: self.last_packet, topic, payload, records };
-        self.pending.push_back(Pending { id, publish: publish.clone(), sent_at: now });
+        self.pending.push_back(Pending {
+            id,
+            publish: publish.clone(),
+            sent_at: now,
+            overtaken_at: None,
+        });
         publish
     }
 
@@ -173,6 +179,9 @@ impl Connection {
         self.received_at = now;
         let at = self.pending.iter().position(|pending| pending.publish.packet == packet)?;
         let pending = self.pending.remove(at)?;
+        for before in self.pending.iter_mut().take(at) {
+            before.overtaken_at.get_or_insert(now);
+        }
         self.acknowledged_at = now;
         self.trips.measure(Duration::from_micros(now - pending.sent_at));
         Some(pending)
@@ -191,6 +200,9 @@ impl Connection {
         }
         let oldest = self.pending.front()?;
         let [least, most] = ACKNOWLEDGE_WITHIN;
+        if oldest.overtaken_at.is_some_and(|at| now >= at + micros(most)) {
+            return Some("something forgotten");
+        }
         let waits_since = oldest.sent_at.max(self.acknowledged_at);
         (now >= waits_since + micros(self.trips.timeout(least, most)))
             .then_some("nothing acknowledged")
