@@ -16,7 +16,7 @@
 //!   deviate by itself.
 //!
 //! A connection begins with four times the shortest trip and the rate of its last round alone, until that has not grown for
-//! three rounds. The shortest trip is forgotten after [`PROBE_EVERY`], when the window is three quarters of a
+//! three rounds; the rounds before those no longer count then. The shortest trip is forgotten after [`PROBE_EVERY`], when the window is three quarters of a
 //! trip for as long as one takes, so that a standing queue of our own making is not taken for the link. While there is nothing to send nothing is learned, and nothing forgotten.
 
 use std::collections::VecDeque;
@@ -256,6 +256,9 @@ impl Flow {
             let grown = u128::from(rate) * 100 >= u128::from(best) * u128::from(GROWTH_PERCENT);
             let flat = if grown { 0 } else { flat + 1 };
             self.phase = if flat == FLAT_ROUNDS {
+                // Slower rounds before the best tell how the connection began, not what the link carries.
+                let begun = self.rates.len().saturating_sub(FLAT_ROUNDS as usize + 1);
+                self.rates.drain(..begun);
                 Phase::Steady
             } else {
                 Phase::Beginning { best: best.max(rate), flat }

@@ -104,6 +104,20 @@ fn every_link_is_filled() {
 }
 
 #[test]
+fn a_slow_beginning_does_not_count_once_the_link_is_known() {
+    let mut now = Mono::default();
+    let mut flow = Flow::new(MEMORY, now);
+    for bytes in [1_000, 2_000, 4_000, 8_000, 16_000, 64_000, 64_000, 64_000, 64_000, 64_000] {
+        let departures = [flow.sent(bytes / 2, now), flow.sent(bytes / 2, now)];
+        now = now + Duration::from_secs(1);
+        departures.into_iter().for_each(|departure| flow.acknowledged(departure, now));
+    }
+    assert!(matches!(flow.phase, Phase::Steady));
+    let goodput = flow.goodput().unwrap();
+    assert!((57_600..=70_400).contains(&goodput), "{goodput} bytes/s");
+}
+
+#[test]
 fn a_window_of_few_slots_is_filled_however_slow_the_link_seems() {
     let mut now = Mono::default();
     let mut flow = Flow::new(MEMORY, now);
