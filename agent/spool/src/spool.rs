@@ -257,13 +257,19 @@ impl<S: Storage> Spool<S> {
                 stream.marks.gone.insert(sequence, size);
                 stream.on_disk.records = stream.on_disk.records.saturating_sub(1);
                 stream.on_disk.bytes = stream.on_disk.bytes.saturating_sub(u64::from(size));
-                let segments = self.segments.range_mut(stream.oldest_segment..);
-                let entry = segments
-                    .filter_map(|(_, segment)| segment.entry_mut(tag))
-                    .find(|entry| (entry.first..=entry.last).contains(&sequence));
-                if let Some(entry) = entry {
-                    entry.records = entry.records.saturating_sub(1);
-                    entry.bytes = entry.bytes.saturating_sub(size);
+                let mut segments = self.segments.range_mut(stream.oldest_segment..);
+                let segment = segments.find_map(|(_, segment)| {
+                    let entry = segment.entry_mut(tag)?;
+                    (entry.first..=entry.last).contains(&sequence).then_some(segment)
+                });
+                if let Some(segment) = segment {
+                    if let Some(entry) = segment.entry_mut(tag) {
+                        entry.records = entry.records.saturating_sub(1);
+                        entry.bytes = entry.bytes.saturating_sub(size);
+                    }
+                    if segment.is_dead() {
+                        self.health.room_comes_back(self.clock.last());
+                    }
                 }
             }
         }

@@ -202,6 +202,11 @@ impl Retry {
         self.at_ms = spool_ms.saturating_add(self.pause_ms);
     }
 
+    /// The next attempt is not far: what it waited for may have happened.
+    pub(crate) fn soon(&mut self, spool_ms: u64) {
+        self.at_ms = self.at_ms.min(spool_ms.saturating_add(BACKOFF_MS_MIN));
+    }
+
     /// The next attempt is due.
     pub(crate) fn now(&mut self) {
         self.at_ms = 0;

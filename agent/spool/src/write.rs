@@ -45,6 +45,8 @@ pub(crate) struct Tail<F> {
 pub(crate) struct Health {
     /// Reason and moment of the first failure since the last success.
     broken: Option<(String, u64)>,
+    /// There was no room.
+    full: bool,
     retry: Retry,
 }
 
@@ -62,12 +64,20 @@ impl Health {
     }
 
     /// True when this is news.
-    pub(crate) fn failed(&mut self, reason: String, spool_ms: u64) -> bool {
+    pub(crate) fn failed(&mut self, reason: String, full: bool, spool_ms: u64) -> bool {
+        self.full = full;
         self.retry.failed(spool_ms);
         let news = self.broken.is_none();
         let since = self.broken.take().map_or(spool_ms, |(_, since)| since);
         self.broken = Some((reason, since));
         news
+    }
+
+    /// A segment can be given back: where there was no room there soon is.
+    pub(crate) fn room_comes_back(&mut self, spool_ms: u64) {
+        if self.full {
+            self.retry.soon(spool_ms);
+        }
     }
 
     /// True when this is news.
@@ -206,7 +216,7 @@ impl<S: Storage> Spool<S> {
 
     pub(crate) fn degrade(&mut self, error: &DiskError, spool_ms: u64) {
         let reason = format!("{error}: {}", error.source);
-        if self.health.failed(reason.clone(), spool_ms) {
+        if self.health.failed(reason.clone(), is_full(&error.source), spool_ms) {
             self.events.health(Event::Degraded { reason });
         }
     }

@@ -134,6 +134,37 @@ fn a_full_file_system_drops_by_the_rules_and_keeps_the_newest() {
     assert_eq!(count(&disk) as u64, held);
 }
 
+/// Delivering makes room on a full file system, and what waits for it does not wait for the longest pause.
+#[test]
+fn a_full_file_system_takes_data_again_soon_after_segments_have_left() {
+    const LONG_AFTER: u64 = 10_000_000;
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1, BootMs(0));
+    let rule = StreamPolicy { at_bound: spool::AtBound::Refuse, ..StreamPolicy::default() };
+    let stream = spool.define("log", rule).unwrap();
+    for n in 0..1000 {
+        let _ = spool.append(stream, vec![1; 1000], BootMs(n)).unwrap();
+        spool.commit(BootMs(n));
+    }
+    disk.set_capacity(Some(disk.used_bytes()));
+    let _ = spool.append(stream, vec![2; 1000], BootMs(2000)).unwrap();
+    for ms in (2000..LONG_AFTER).step_by(100_000) {
+        spool.commit(BootMs(ms));
+    }
+    spool.commit(BootMs(LONG_AFTER));
+    let degraded = spool.report(BootMs(LONG_AFTER)).degraded.expect("nothing has left");
+    assert!(degraded.retry_in_ms > 10_000, "{degraded:?}");
+    let files = disk.names().len();
+    while let Some(delivery) = spool.next(BootMs(LONG_AFTER)) {
+        spool.acknowledge(delivery.id, BootMs(LONG_AFTER));
+    }
+    let _ = spool.append(stream, vec![3; 1000], BootMs(LONG_AFTER)).unwrap();
+    spool.commit(BootMs(LONG_AFTER + 1000));
+    let report = spool.report(BootMs(LONG_AFTER + 1000));
+    assert_eq!((report.degraded, report.streams[0].pending.records), (None, 0));
+    assert!(disk.names().len() < files, "{:?}", disk.names());
+}
+
 #[test]
 fn a_medium_that_became_read_only_is_still_read() {
     let disk = Simulated::new();
