@@ -168,6 +168,40 @@ fn a_file_that_a_kill_interrupts_is_whole_in_the_end() {
     assert_eq!(files["large.bin"], large);
 }
 
+/// The note of a file is left behind by a power cut. Its chunks may have left for a receiver that has put them together and
+/// forgotten them.
+#[test]
+fn a_file_with_the_content_of_another_one_has_chunks_of_its_own() {
+    let large = noise(1_200_000);
+    let agent = start(&config(), &[("first.bin", &large)]);
+    let folder = agent.path("in");
+    until("the file is gone", || left(&folder).is_empty());
+    let kept_folder = agent.stop_and_keep();
+    let spool = kept_folder.path().join("spool");
+    let chunks = |kept: &BTreeMap<Name, Stored>| -> Vec<String> {
+        let kinds = kept.values().filter_map(|stored| stored.content_type.as_deref());
+        kinds.filter(|kind| kind.contains("outrider.chunk")).map(str::to_owned).collect()
+    };
+    let of_first = chunks(&kept::all(&spool));
+    let id = of_first[0].split("file=").nth(1).unwrap().split(';').next().unwrap();
+    let names = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
+    let segment = names.map(|name| name.into_string().unwrap()).find(|name| name.ends_with(".seg"));
+    let spool_id = u64::from_str_radix(&segment.unwrap()[11..27], 16).unwrap();
+    let note = serde_json::json!({
+        "file": id, "name": "first.bin", "spool": spool_id, "durable_bytes": large.len(),
+    });
+    let folder = kept_folder.path().join("in");
+    fs::write(folder.join(".outrider-progress"), note.to_string()).unwrap();
+    fs::write(folder.join("second.bin"), &large).unwrap();
+    let mut agent = Start { folder: kept_folder, ..Start::plain() }.run(&config());
+    agent.until("the spool is open", |status| status.spool.open);
+    let folder = agent.path("in");
+    until("the second file is gone", || left(&folder).is_empty());
+    let kept = kept::all(&agent.stop_and_keep().path().join("spool"));
+    assert_eq!(chunks(&kept).len(), 2 * of_first.len());
+    assert_eq!(assemble(&kept)["second.bin"], large);
+}
+
 #[test]
 fn a_stream_that_refuses_leaves_files_where_they_are() {
     let stream = "[[stream]]\nname = \"files\"\nshare = 10\nwhen_full = \"refuse\"\n";

@@ -116,10 +116,21 @@ struct Known {
 struct Progress {
     /// Its id.
     file: String,
+    /// Its name. Another file with the same content has records of its own: those of this one may have left already.
+    name: String,
     /// The spool that holds the chunks.
     spool: u64,
     /// Bytes that are durable.
     durable_bytes: u64,
+}
+
+impl Progress {
+    /// Whole chunks, in bytes, that are durable of a file in a spool.
+    fn of(&self, file: &str, name: &str, spool: Option<u64>) -> u64 {
+        let ours = self.file == file && self.name == name && Some(self.spool) == spool;
+        let whole = self.durable_bytes - self.durable_bytes % CHUNK_BYTES as u64;
+        if ours { whole } else { 0 }
+    }
 }
 
 /// Why a file was not taken to its end.
@@ -244,7 +255,7 @@ impl Folder {
             file.check(look)?;
             self.put(&content_type, &content).await;
         } else {
-            self.put_chunks(&file, id, look).await?;
+            self.put_chunks(&file, id, &name, look).await?;
             file.check(look)?;
             let description = serde_json::json!({
                 "file": id,
@@ -267,7 +278,7 @@ impl Folder {
         if Look::of(&now) != look {
             return Err(Stop::Changed);
         }
-        // Whether the note can be removed matters to nobody: another file has another id.
+        // Whether the note can be removed matters to nobody: another file has another id or another name.
         let _ = fs::remove_file(self.config.path.join(PROGRESS_NAME));
         fs::remove_file(path).map_err(|error| {
             Stop::Leave(format!("its records are safe, but it cannot be removed: {error}"))
@@ -314,8 +325,14 @@ impl Folder {
     }
 
     /// Hands in the chunks of a large file from where an earlier attempt got to.
-    async fn put_chunks(&self, file: &Reader, id: &str, look: Look) -> Result<(), Stop> {
-        let mut durable_bytes = self.noted(id).min(look.size);
+    async fn put_chunks(
+        &self,
+        file: &Reader,
+        id: &str,
+        name: &str,
+        look: Look,
+    ) -> Result<(), Stop> {
+        let mut durable_bytes = self.noted(id, name).min(look.size);
         while durable_bytes < look.size {
             let receipts = Receipts::default();
             let begin = durable_bytes;
@@ -333,7 +350,7 @@ impl Folder {
             let (tally, late) = receipts.wait().await;
             durable_bytes = (begin + tally.records * CHUNK_BYTES as u64).min(at);
             file.check(look)?;
-            self.note(id, durable_bytes);
+            self.note(id, name, durable_bytes);
             if let Some(refused) = late.or(refused) {
                 self.wait_for_room(&refused).await;
             }
@@ -342,18 +359,17 @@ impl Folder {
     }
 
     /// Bytes of the file that are durable already, as noted.
-    fn noted(&self, id: &str) -> u64 {
+    fn noted(&self, id: &str, name: &str) -> u64 {
         let text = fs::read_to_string(self.config.path.join(PROGRESS_NAME)).unwrap_or_default();
         let progress: Progress = serde_json::from_str(&text).unwrap_or_default();
-        let ours = progress.file == id && Some(progress.spool) == self.intake.spool_id();
-        let whole = progress.durable_bytes - progress.durable_bytes % CHUNK_BYTES as u64;
-        if ours { whole } else { 0 }
+        progress.of(id, name, self.intake.spool_id())
     }
 
     /// Notes how far it got. It is only there to spare work, so a note that is lost or torn does no harm.
-    fn note(&self, id: &str, durable_bytes: u64) {
+    fn note(&self, id: &str, name: &str, durable_bytes: u64) {
         let Some(spool) = self.intake.spool_id() else { return };
-        let progress = Progress { file: id.to_owned(), spool, durable_bytes };
+        let progress =
+            Progress { file: id.to_owned(), name: name.to_owned(), spool, durable_bytes };
         let Ok(text) = serde_json::to_vec(&progress) else { return };
         let path = self.config.path.join(PROGRESS_NAME);
         let draft = path.with_extension("new");
@@ -482,6 +498,18 @@ mod tests {
         assert_eq!(event_names(&both), expected);
         assert!(event_names(&event(b"torn", 5)).is_empty());
         assert!(event_names(&[1; 15]).is_empty());
+    }
+
+    #[test]
+    fn what_is_noted_counts_for_the_same_name_content_and_spool_only() {
+        let durable_bytes = CHUNK_BYTES as u64 + 5;
+        let progress = Progress { file: "f".into(), name: "n".into(), spool: 7, durable_bytes };
+        assert_eq!(progress.of("f", "n", Some(7)), CHUNK_BYTES as u64, "whole chunks");
+        for (file, name, spool) in
+            [("g", "n", Some(7)), ("f", "m", Some(7)), ("f", "n", Some(8)), ("f", "n", None)]
+        {
+            assert_eq!(progress.of(file, name, spool), 0, "{file} {name} {spool:?}");
+        }
     }
 
     #[test]
