@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use spool::{
     AtBound, BootMs, Count, Event, Fate, Files, OpenError, Options, Pace, Report, Session,
     SpoolHandle, SpoolThread, StreamPolicy, StreamTag,
 };
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::clock;
 use super::gather::Intake;
@@ -26,6 +26,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 
 /// Pause between attempts to open a spool that another process has.
 const LOCKED_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long closing may take. A hung disk is left behind then: a service manager kills after 90 s (systemd.service(5),
+/// `TimeoutStopSec=`), and the rest of the ending needs its time, too.
+const CLOSE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Waiting records in memory: as in [`Pace`], and their bytes as configured for the spool.
 const JOBS_MAX: usize = 256;
@@ -86,6 +90,8 @@ struct Shared {
     wake: Notify,
     thread: Mutex<Option<SpoolThread<Files>>>,
     closing: AtomicBool,
+    /// Records in memory as of the last report.
+    unsynced: AtomicU64,
 }
 
 impl Shared {
@@ -111,6 +117,7 @@ impl SpoolKeeper {
             wake: Notify::new(),
             thread: Mutex::new(None),
             closing: AtomicBool::new(false),
+            unsynced: AtomicU64::new(0),
         });
         let opener = Opener {
             folder,
@@ -169,17 +176,44 @@ impl SpoolKeeper {
         // A queue that is full or gone has none now; the next time is near.
         let _ = handle.run(move |spool, now| {
             let report = Box::new(spool.report(now));
+            let unsynced = report.streams.iter().map(|stream| stream.pending.records).sum();
+            shared.unsynced.store(unsynced, Ordering::Relaxed);
             shared.tell(|news| news.report = Some(report));
         });
     }
 
     /// Takes no more records, writes what is in memory and lets go of the folder. The number of records that could not be
-    /// written and are lost with the process.
+    /// written and are lost with the process. A disk that does not answer is waited for [`CLOSE_WITHIN`]; the number is then
+    /// that of the last report.
     pub async fn close(self) -> u64 {
+        self.close_within(CLOSE_WITHIN).await
+    }
+
+    async fn close_within(self, patience: Duration) -> u64 {
         self.shared.closing.store(true, Ordering::Relaxed);
         self.intake.close("the agent is stopping");
         let Some(thread) = lock(&self.shared.thread).take() else { return 0 };
-        tokio::task::spawn_blocking(move || thread.close()).await.unwrap_or(0)
+        let unsynced = self.shared.unsynced.load(Ordering::Relaxed);
+        let (done, closed) = oneshot::channel();
+        // Not one of the runtime's threads: it would wait for them at its end.
+        let closer = std::thread::Builder::new().name("spool-close".to_owned());
+        let started = closer.spawn(move || {
+            // Nobody may wait any more.
+            let _ = done.send(thread.close());
+        });
+        if let Err(error) = started {
+            tracing::warn!("cannot start a thread to close the spool: {error}");
+        }
+        match timeout(patience, closed).await {
+            Ok(closed) => closed.unwrap_or(unsynced),
+            Err(_) => {
+                tracing::warn!(
+                    "the disk of the spool did not answer for {} s; left it with {unsynced} records in memory",
+                    patience.as_secs()
+                );
+                unsynced
+            }
+        }
     }
 }
 
@@ -329,4 +363,54 @@ fn random_u32() -> u32 {
 
 fn random_u64() -> u64 {
     u64::from_le_bytes(random())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn keeper(folder: &Path) -> SpoolKeeper {
+        let config = SpoolConfig {
+            folder: Some(folder.to_owned()),
+            size: 8 << 20,
+            memory: 2 << 20,
+            writes_per_day: None,
+            sync_delay: Duration::from_millis(20),
+            undeclared_max: 8,
+        };
+        SpoolKeeper::open(&config, Vec::new(), BootId([1; 16])).expect("a folder is configured")
+    }
+
+    async fn opened(keeper: &mut SpoolKeeper) -> Result<(), String> {
+        loop {
+            if let Some(opened) = keeper.next().await.opened {
+                return opened;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = keeper(folder.path());
+        opened(&mut keeper).await.unwrap();
+        let (release, hang) = mpsc::channel::<()>();
+        let handle = keeper.handle().unwrap();
+        // As a sync that does not return.
+        handle.run(move |_, _| _ = hang.recv()).unwrap();
+        keeper.shared.unsynced.store(3, Ordering::Relaxed);
+        assert_eq!(keeper.close_within(Duration::from_millis(50)).await, 3);
+        drop(release);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_answers_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = keeper(folder.path());
+        opened(&mut keeper).await.unwrap();
+        keeper.shared.unsynced.store(3, Ordering::Relaxed);
+        assert_eq!(keeper.close().await, 0);
+    }
 }
