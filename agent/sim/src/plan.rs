@@ -158,6 +158,9 @@ fn vehicle(dice: &mut Dice, node: usize, vehicles: usize) -> VehiclePlan {
     config.spool.writes_per_day = dice.one_in(8).then(|| dice.between(17, 40) * MIB);
     config.spool.sync_delay =
         Duration::from_millis(dice.pick(&[10, 200, 1_000, 2_000, 2_000, 10_000]));
+    // A backlog that takes weeks by its cap shows no more than one that takes days.
+    let least = config.spool.size / 2;
+    config.delivery.bytes_per_day = config.delivery.bytes_per_day.map(|cap| cap.max(least));
     let sources = gathered(dice, &mut config);
     VehiclePlan {
         config,
