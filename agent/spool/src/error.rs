@@ -38,7 +38,7 @@ pub enum OptionsError {
         /// Its length.
         bytes: usize,
     },
-    /// There are as many streams as can be.
+    /// There are as many streams as can be, all of them in use.
     Streams,
     /// Another stream has the same tag.
     SameTag {
@@ -76,7 +76,8 @@ impl fmt::Display for OptionsError {
             OptionsError::Streams => {
                 write!(
                     f,
-                    "the spool has {STREAMS_MAX} streams, which is all it can have; use one of them"
+                    "the spool has {STREAMS_MAX} streams, which is all it can have, and all are in use; use one of them, or let \
+                     one empty whose name is not declared any more"
                 )
             }
             OptionsError::SameTag { other } => {

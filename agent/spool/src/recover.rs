@@ -330,10 +330,16 @@ impl<S: Storage> Spool<S> {
         for number in numbers {
             let Some(segment) = self.segments.get_mut(&number) else { continue };
             let streams = &self.streams;
-            segment.entries.retain(|entry| {
+            let all = std::mem::take(&mut segment.entries);
+            let known = all.into_iter().filter(|entry| streams.contains_key(&entry.tag));
+            let (live, dead): (Vec<_>, Vec<_>) = known.partition(|entry| {
                 streams.get(&entry.tag).is_some_and(|stream| entry.last >= stream.marks.floor)
             });
-            let partly = segment.entries.iter().any(|entry| {
+            segment.entries = dead;
+            segment.entries.append(&mut live.clone());
+            segment.entries.sort_unstable_by_key(|entry| entry.tag);
+            segment.set_live(live);
+            let partly = segment.entries.iter().filter(|entry| entry.records > 0).any(|entry| {
                 streams.get(&entry.tag).is_some_and(|stream| {
                     let marks = &stream.marks;
                     entry.first < marks.floor
@@ -359,7 +365,7 @@ impl<S: Storage> Spool<S> {
         let live = self.live(number);
         let Some(segment) = self.segments.get_mut(&number) else { return };
         let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
-            segment.entries.clear();
+            segment.set_live(Vec::new());
             return;
         };
         let found = survey(&mut self.storage, &file, place, segment.bytes, |head| live.keeps(head));
@@ -367,8 +373,9 @@ impl<S: Storage> Spool<S> {
             let exponent = self.streams.get(&entry.tag).map_or(0, |s| s.marks.exponent(entry.last));
             (exponent, exponent != entry.exponent)
         };
-        segment.rewrite |= segment.entries.iter().any(|entry| thinner(entry).1);
-        segment.entries = found.entries;
+        let mut live = segment.entries.iter().filter(|entry| entry.records > 0);
+        segment.rewrite |= live.any(|entry| thinner(entry).1);
+        segment.set_live(found.entries);
         for entry in &mut segment.entries {
             entry.exponent = thinner(entry).0;
         }

@@ -173,6 +173,9 @@ impl<S: Storage> Spool<S> {
         if let Some(segment) = self.segments.get_mut(&number) {
             segment.bytes = bytes;
             segment.sealed = durable;
+            if durable {
+                segment.entries.retain(|entry| entry.records > 0);
+            }
             segment.rewrite = false;
             segment.rewriting = Retry::default();
         }
@@ -193,8 +196,8 @@ impl<S: Storage> Spool<S> {
         out: &BTreeSet<(StreamTag, u64)>,
     ) {
         let Some(segment) = self.segments.get_mut(&number) else { return };
-        let before = std::mem::replace(&mut segment.entries, found);
-        let after = segment.entries.clone();
+        let after = found.clone();
+        let before = segment.set_live(found);
         for old in before {
             let new = after.iter().find(|new| new.tag == old.tag);
             let (records, bytes) = new.map_or((0, 0), |new| (new.records, new.bytes));

@@ -113,10 +113,11 @@ impl<S: Storage> Spool<S> {
         Ok(spool)
     }
 
-    /// Declares a stream, or changes how one is treated. Durable with the next commit.
+    /// Declares a stream, or changes how one is treated. Durable with the next commit. Where there are as many streams as
+    /// can be, one is forgotten as by [`Spool::forget_idle`].
     ///
     /// # Errors
-    /// A name or policy that cannot be; as many streams as can be.
+    /// A name or policy that cannot be; as many streams as can be, all of them in use.
     pub fn define(&mut self, name: &str, policy: StreamPolicy) -> Result<StreamTag, OptionsError> {
         let name = StreamName::new(name)?;
         policy.check()?;
@@ -134,14 +135,48 @@ impl<S: Storage> Spool<S> {
                     stream.definition_dirty = true;
                 }
             },
-            None if number >= STREAMS_MAX => return Err(OptionsError::Streams),
             None => {
+                if number >= STREAMS_MAX && !self.forget_idle() {
+                    return Err(OptionsError::Streams);
+                }
                 let mut stream = Stream::new(Some(definition), Marks::new());
                 stream.definition_dirty = true;
                 self.streams.insert(tag, stream);
             }
         }
+        if let Some(stream) = self.streams.get_mut(&tag) {
+            stream.used = true;
+        }
         Ok(tag)
+    }
+
+    /// Forgets a stream with its counters, the least important one that holds nothing, was neither declared nor appended to
+    /// since the opening, and has no record in any file. False when there is none. Durable with the next commit that
+    /// writes; a stream of that name then begins anew, under this or a later epoch.
+    pub fn forget_idle(&mut self) -> bool {
+        let in_files =
+            |tag| self.segments.values().any(|segment: &Segment| segment.entry(tag).is_some());
+        let idle = self.streams.iter().filter(|(tag, stream)| {
+            !stream.used && stream.held() == 0 && stream.out.is_empty() && !in_files(**tag)
+        });
+        let least = idle.max_by_key(|(tag, stream)| (stream.policy().priority, **tag));
+        let Some(tag) = least.map(|(&tag, _)| tag) else { return false };
+        self.streams.remove(&tag);
+        self.readers.remove(&tag);
+        // Its marks are in the segment that is written. The next one begins with a checkpoint that does not have them.
+        if let Some(tail) = self.tail.take_if(|tail| tail.begun)
+            && let Some(segment) = self.segments.get_mut(&tail.number)
+        {
+            segment.rewrite = true;
+        }
+        true
+    }
+
+    /// Names of all streams, of which more than records were found.
+    pub fn names(&self) -> impl Iterator<Item = (&StreamName, StreamTag)> {
+        self.streams
+            .iter()
+            .filter_map(|(&tag, stream)| Some((&stream.definition.as_ref()?.name, tag)))
     }
 
     /// Takes a record. It is kept in memory until the next [`Spool::commit`], which happens here for streams that sync each
@@ -179,6 +214,7 @@ impl<S: Storage> Spool<S> {
             self.events.dropped(stream, Fate::Refused, 1, size as u64);
             return Err(error);
         }
+        state.used = true;
         let sequence = state.marks.next;
         state.marks.next += 1;
         let pending = Pending { sequence, spool_ms, payload, awaited, attempted: false };

@@ -78,6 +78,8 @@ pub(crate) struct Stream {
     pub(crate) oldest_segment: u64,
     /// What was last said about [`Stream::durable`].
     pub(crate) reported: u64,
+    /// It was declared or appended to since the opening.
+    pub(crate) used: bool,
 }
 
 impl Stream {
@@ -94,6 +96,7 @@ impl Stream {
             cursor: Cursor::start_of(0),
             oldest_segment: 0,
             reported: marks.next - 1,
+            used: false,
             marks,
         }
     }
@@ -149,7 +152,7 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     /// Bytes of the file, with what is behind a failed write.
     pub(crate) file_bytes: u64,
-    /// Live records, ascending in tag.
+    /// Live records, ascending in tag. Of a stream without an entry not even dead ones are in the file.
     pub(crate) entries: Vec<IndexEntry>,
     /// It ends with an index that was synced.
     pub(crate) sealed: bool,
@@ -222,6 +225,19 @@ impl Segment {
     /// Something in it could not be read, then or now.
     pub(crate) fn is_unreadable(&self) -> bool {
         self.failing.is_some() || self.given_up > 0
+    }
+
+    /// Other records are live; what was before. Streams of which none is any more keep an empty entry.
+    pub(crate) fn set_live(&mut self, live: Vec<IndexEntry>) -> Vec<IndexEntry> {
+        let before = std::mem::replace(&mut self.entries, live);
+        for old in &before {
+            if let Err(at) = self.entries.binary_search_by_key(&old.tag, |entry| entry.tag) {
+                // No sequence number is in this range: they begin at 1.
+                let none = IndexEntry { records: 0, bytes: 0, first: 0, last: 0, ..*old };
+                self.entries.insert(at, none);
+            }
+        }
+        before
     }
 
     pub(crate) fn entry(&self, tag: StreamTag) -> Option<&IndexEntry> {

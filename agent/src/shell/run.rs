@@ -354,12 +354,23 @@ impl<'a> Shell<'a> {
     }
 
     fn spool_news(&mut self, news: News) {
-        let News { opened, durable, dropped, damaged_bytes, health_changed, report } = news;
+        let News {
+            opened,
+            refused_streams,
+            durable,
+            dropped,
+            damaged_bytes,
+            health_changed,
+            report,
+        } = news;
         if let Some(report) = report {
             self.feed(Input::Spool(report));
         }
         if let Some(Err(reason)) = opened {
             self.feed(Input::SpoolFailed(reason));
+        }
+        for (stream, text) in refused_streams {
+            self.feed(Input::GatherTrouble { kind: "stream-refused", stream, text });
         }
         for ((tag, fate), count) in dropped {
             let stream = self.stream_name(tag);
@@ -526,7 +537,7 @@ impl<'a> Shell<'a> {
 /// The spool and the way to order something of it, if one is configured.
 fn spool(agent: &mut Agent, boot: BootId) -> Option<(SpoolKeeper, Orders)> {
     let config = agent.config();
-    let keeper = SpoolKeeper::open(&config.spool, config.streams(), boot)?;
+    let keeper = SpoolKeeper::open(&config.spool, &config.streams(), boot)?;
     let orders = Orders::new(config.spool.folder.as_deref()?);
     if let Some(day) = orders.saved_day() {
         agent.resume_day(day);

@@ -47,6 +47,8 @@ pub struct SpoolKeeper {
 pub struct News {
     /// It was opened, or could not be.
     pub opened: Option<Result<(), String>>,
+    /// Declared streams that the spool cannot have, and why. It is open for the others.
+    pub refused_streams: BTreeMap<String, String>,
     /// Everything of these streams up to a sequence number is durable or gone.
     pub durable: BTreeMap<StreamTag, u64>,
     /// Records that nobody acknowledged are gone.
@@ -62,6 +64,7 @@ pub struct News {
 impl News {
     fn is_empty(&self) -> bool {
         self.opened.is_none()
+            && self.refused_streams.is_empty()
             && self.durable.is_empty()
             && self.dropped.is_empty()
             && self.damaged_bytes == 0
@@ -109,9 +112,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SpoolKeeper {
     /// Begins to open the spool; [`News::opened`] tells how that went. `None` when none is configured.
     #[must_use]
-    pub fn open(config: &SpoolConfig, streams: Vec<Stream>, boot: BootId) -> Option<SpoolKeeper> {
+    pub fn open(config: &SpoolConfig, streams: &[Stream], boot: BootId) -> Option<SpoolKeeper> {
         let folder = config.folder.clone()?;
-        let intake = Intake::new(boot, config, &streams);
+        let intake = Intake::new(boot, config, streams);
         let shared = Arc::new(Shared {
             news: Mutex::default(),
             wake: Notify::new(),
@@ -124,7 +127,6 @@ impl SpoolKeeper {
             options: options(config),
             pace: pace(config),
             boot,
-            streams,
             intake: intake.clone(),
             shared: Arc::clone(&shared),
         };
@@ -223,7 +225,6 @@ struct Opener {
     options: Options,
     pace: Pace,
     boot: BootId,
-    streams: Vec<Stream>,
     intake: Intake,
     shared: Arc<Shared>,
 }
@@ -268,25 +269,18 @@ impl Opener {
 
     /// Declares the streams and lets records in.
     fn hand_over(self, thread: SpoolThread<Files>) {
-        let Opener { streams, intake, shared, .. } = self;
+        let Opener { intake, shared, .. } = self;
         let handle = thread.handle();
         let for_intake = handle.clone();
         *lock(&shared.thread) = Some(thread);
         let told = Arc::clone(&shared);
         let declared = handle.run(move |spool, now| {
-            let mut refused = Vec::new();
-            for stream in &streams {
-                if let Err(error) = spool.define(&stream.name, policy(stream)) {
-                    refused.push(format!("stream `{}`: {error}", stream.name));
-                }
-            }
-            spool.commit(now);
+            let refused_streams = intake.open(for_intake, spool, now);
             let report = spool.report(now);
-            intake.open(for_intake, &report);
             told.tell(|news| {
                 news.report = Some(Box::new(report));
-                let all_declared = refused.is_empty();
-                news.opened = Some(if all_declared { Ok(()) } else { Err(refused.join("; ")) });
+                news.opened = Some(Ok(()));
+                news.refused_streams = refused_streams;
             });
         });
         debug_assert!(declared.is_ok(), "nobody else has the handle yet");
@@ -380,7 +374,7 @@ mod tests {
             sync_delay: Duration::from_millis(20),
             undeclared_max: 8,
         };
-        SpoolKeeper::open(&config, Vec::new(), BootId([1; 16])).expect("a folder is configured")
+        SpoolKeeper::open(&config, &[], BootId([1; 16])).expect("a folder is configured")
     }
 
     async fn opened(keeper: &mut SpoolKeeper) -> Result<(), String> {

@@ -4,8 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use spool::limits::STREAMS_MAX;
+use spool::{BootMs, Files, Options, Session, Spool, StreamPolicy};
+
 use crate::posting::ready;
-use crate::program::PATIENCE;
+use crate::program::{PATIENCE, Start};
 use crate::request::post;
 use crate::{SPOOL, kept};
 
@@ -55,6 +58,54 @@ fn streams_nobody_declared_are_bounded_or_refused() {
     let other = post(&socket, "/v1/streams/other", "", b"x");
     assert_eq!((other.code, other.reason()), (404, "undeclared"), "{other:?}");
     assert!(other.document["error"].as_str().unwrap().contains("[[stream]]"));
+    agent.stop();
+}
+
+/// A spool with as many streams as can be, of an earlier configuration; with `records` each holds one.
+fn with_old_streams(records: bool) -> Start {
+    let start = Start::plain();
+    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 1 };
+    let options = Options { budget_bytes: 8 << 20, ..Options::default() };
+    let files = Files::new(start.folder.path().join("spool"));
+    let mut spool = Spool::open(files, options, session, BootMs(0)).unwrap();
+    for n in 0..STREAMS_MAX {
+        let stream = spool.define(&format!("old-{n}"), StreamPolicy::default()).unwrap();
+        if records {
+            let _ = spool.append(stream, b"old".to_vec(), BootMs(0)).unwrap();
+        }
+    }
+    assert_eq!(spool.close(BootMs(0)).1, 0);
+    start
+}
+
+#[test]
+fn a_declared_stream_for_which_there_is_no_place_is_told_and_the_spool_is_open_for_others() {
+    let config = format!("{SPOOL}[[stream]]\nname = \"mine\"\n");
+    let mut agent = with_old_streams(true).run(&config);
+    let status = agent.until("it is told", |status| {
+        let told = |kind: &str| status.events.iter().any(|event| event.event.kind == kind);
+        told("stream-refused") && status.spool.open
+    });
+    assert!(status.spool.error.is_none(), "{:?}", status.spool.error);
+    let socket = agent.path("control.sock");
+    let refused = post(&socket, "/v1/streams/mine", "", b"x");
+    assert_eq!((refused.code, refused.reason()), (507, "stream-refused"), "{refused:?}");
+    let text = refused.document["error"].as_str().unwrap();
+    assert!(text.contains("32 streams") && text.contains("mine"), "{text}");
+    assert_eq!(post(&socket, "/v1/streams/old-3", "", b"x").code, 200);
+    agent.stop();
+}
+
+#[test]
+fn streams_of_old_configurations_that_are_empty_give_up_their_places() {
+    let config = format!("{SPOOL}[[stream]]\nname = \"mine\"\n");
+    let mut agent = with_old_streams(false).run(&config);
+    agent.until("the spool is open", |status| status.spool.open);
+    let socket = agent.path("control.sock");
+    for stream in ["mine", "events", "nobody-declared"] {
+        let reply = post(&socket, &format!("/v1/streams/{stream}"), "", b"x");
+        assert_eq!((reply.code, reply.number("records")), (200, 1), "{reply:?}");
+    }
     agent.stop();
 }
 

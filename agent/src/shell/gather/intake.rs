@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use spool::{
-    Accepted, Answer, AppendError, Files, OptionsError, RecordId, Report, SpoolHandle, StreamTag,
-    Unsubmitted, limits,
+    Accepted, Answer, AppendError, BootMs, Files, OptionsError, RecordId, SpoolHandle,
+    StreamPolicy, StreamTag, Unsubmitted, limits,
 };
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -169,6 +169,8 @@ pub enum Refused {
     BadName(String),
     /// The stream does not exist and may not come into being.
     Undeclared(String),
+    /// The stream is declared, and the spool cannot have it.
+    Undefined(String),
     /// Larger than any record may be.
     TooLarge {
         /// What would fit, in bytes.
@@ -192,6 +194,7 @@ impl Refused {
             Refused::NoSpool(_) => "no-spool",
             Refused::BadName(_) => "bad-name",
             Refused::Undeclared(_) => "undeclared",
+            Refused::Undefined(_) => "stream-refused",
             Refused::TooLarge { .. } => "too-large",
             Refused::Full => "full",
             Refused::Disk => "storage",
@@ -208,7 +211,7 @@ impl Refused {
             Refused::Busy => Some(1),
             Refused::NoSpool(_) | Refused::Disk => Some(10),
             // Somebody has to be reached, or data to expire.
-            Refused::Full => Some(60),
+            Refused::Full | Refused::Undefined(_) => Some(60),
             // The allowance grows steadily; in ten minutes by a 144th of it.
             Refused::WriteBudget => Some(600),
         }
@@ -218,9 +221,10 @@ impl Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::NoSpool(reason) | Refused::BadName(reason) | Refused::Undeclared(reason) => {
-                f.write_str(reason)
-            }
+            Refused::NoSpool(reason)
+            | Refused::BadName(reason)
+            | Refused::Undeclared(reason)
+            | Refused::Undefined(reason) => f.write_str(reason),
             Refused::TooLarge { bytes_max } => {
                 write!(f, "the record is too large; cut it into parts of at most {bytes_max} bytes")
             }
@@ -266,7 +270,7 @@ struct Shared {
     boot: BootId,
     payload_bytes_max: usize,
     undeclared_max: usize,
-    declared: Vec<String>,
+    declared: BTreeMap<String, StreamPolicy>,
     door: Mutex<Door>,
     /// Records that wait for their receipt.
     places: Arc<Semaphore>,
@@ -277,6 +281,50 @@ struct Shared {
 enum Door {
     Closed(String),
     Open { handle: SpoolHandle<Files>, streams: BTreeMap<String, StreamTag>, spool_id: u64 },
+}
+
+impl Shared {
+    /// A stream that was not there, on the spool's thread.
+    fn define(&self, spool: &mut spool::Spool<Files>, name: &str) -> Result<StreamTag, Refused> {
+        if let Some(policy) = self.declared.get(name) {
+            let defined = spool.define(name, *policy);
+            return defined.map_err(|error| Refused::Undefined(undefined(name, &error)));
+        }
+        let is_undeclared = |known: &str| !self.declared.contains_key(known);
+        let mut undeclared =
+            spool.names().filter(|(known, _)| is_undeclared(known.as_str())).count();
+        while undeclared >= self.undeclared_max {
+            if self.undeclared_max == 0 || !spool.forget_idle() {
+                return Err(Refused::Undeclared(self.no_room_for(name)));
+            }
+            undeclared -= 1;
+        }
+        spool.define(name, policy(&Stream::undeclared(name))).map_err(|error| match error {
+            OptionsError::Name { .. } | OptionsError::SameTag { .. } => {
+                Refused::BadName(error.to_string())
+            }
+            other => Refused::Undeclared(other.to_string()),
+        })
+    }
+
+    fn no_room_for(&self, name: &str) -> String {
+        match self.undeclared_max {
+            0 => format!("stream `{name}` is not declared; add a `[[stream]]` with that name"),
+            most => format!(
+                "there are {most} undeclared streams already; declare `{name}` in a `[[stream]]`, or use one of \
+                 those that `GET /v1/streams` lists"
+            ),
+        }
+    }
+}
+
+/// The streams of a spool.
+fn names(spool: &spool::Spool<Files>) -> BTreeMap<String, StreamTag> {
+    spool.names().map(|(name, tag)| (name.as_str().to_owned(), tag)).collect()
+}
+
+fn undefined(name: &str, error: &OptionsError) -> String {
+    format!("the spool cannot have the declared stream `{name}`: {error}")
 }
 
 impl Intake {
@@ -290,7 +338,7 @@ impl Intake {
                 .saturating_sub(STORED_OVERHEAD_BYTES_MAX)
                 .min(PAYLOAD_BYTES_MAX),
             undeclared_max: config.undeclared_max,
-            declared: streams.iter().map(|stream| stream.name.clone()).collect(),
+            declared: streams.iter().map(|s| (s.name.clone(), policy(s))).collect(),
             places: Arc::new(Semaphore::new(WAITING_MAX)),
             degraded: AtomicBool::new(false),
             door: Mutex::new(Door::Closed("the spool is being opened; try again".to_owned())),
@@ -301,13 +349,29 @@ impl Intake {
         self.0.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the door to a spool with these streams.
-    pub(in crate::shell) fn open(&self, handle: SpoolHandle<Files>, report: &Report) {
-        let named = report.streams.iter();
-        let streams = named
-            .filter_map(|stream| Some((stream.name.as_ref()?.as_str().to_owned(), stream.tag)))
-            .collect();
-        *self.door() = Door::Open { handle, streams, spool_id: report.spool_id };
+    /// Declares the streams of the configuration to a spool that was opened, and opens the door to it. The streams that it
+    /// cannot have, and why.
+    pub(in crate::shell) fn open(
+        &self,
+        handle: SpoolHandle<Files>,
+        spool: &mut spool::Spool<Files>,
+        now: BootMs,
+    ) -> BTreeMap<String, String> {
+        let known = names(spool);
+        let declared = self.0.declared.iter();
+        // What the log knows already is not forgotten to make place for another one.
+        let (old, new): (Vec<_>, Vec<_>) =
+            declared.partition(|(name, _)| known.contains_key(*name));
+        let mut refused = BTreeMap::new();
+        for (name, policy) in old.into_iter().chain(new) {
+            if let Err(error) = spool.define(name, *policy) {
+                refused.insert(name.clone(), undefined(name, &error));
+            }
+        }
+        spool.commit(now);
+        let spool_id = spool.report(now).spool_id;
+        *self.door() = Door::Open { handle, streams: names(spool), spool_id };
+        refused
     }
 
     /// Takes no more.
@@ -341,7 +405,8 @@ impl Intake {
         self.0.payload_bytes_max
     }
 
-    /// Finds a stream by name; one that nobody declared comes into being when there is room for it.
+    /// Finds a stream by name; one that nobody declared comes into being when there is room for it, one that was declared and
+    /// could not be had when there is room now.
     ///
     /// # Errors
     /// No spool, no name, no room.
@@ -353,41 +418,26 @@ impl Intake {
                 if let Some(&tag) = streams.get(name) {
                     return Ok(Target { tag, handle: handle.clone() });
                 }
-                let undeclared = |known: &&String| !self.0.declared.contains(known);
-                if streams.keys().filter(undeclared).count() >= self.0.undeclared_max {
-                    return Err(Refused::Undeclared(self.no_room_for(name)));
-                }
                 handle.clone()
             }
         };
         let (told, defined) = oneshot::channel();
         let wanted = name.to_owned();
+        let shared = Arc::clone(&self.0);
         let define = move |spool: &mut spool::Spool<Files>, _| {
-            let _ = told.send(spool.define(&wanted, policy(&Stream::undeclared(&wanted))));
+            let tag = shared.define(spool, &wanted);
+            // Others may have been forgotten.
+            let _ = told.send(tag.map(|tag| (tag, names(spool))));
         };
         handle.run(define).map_err(unsubmitted)?;
-        let tag = match defined.await {
-            Ok(Ok(tag)) => tag,
-            Ok(Err(error @ (OptionsError::Name { .. } | OptionsError::SameTag { .. }))) => {
-                return Err(Refused::BadName(error.to_string()));
-            }
-            Ok(Err(error)) => return Err(Refused::Undeclared(error.to_string())),
-            Err(_) => return Err(Refused::NoSpool("the agent is stopping".to_owned())),
+        let Ok(defined) = defined.await else {
+            return Err(Refused::NoSpool("the agent is stopping".to_owned()));
         };
+        let (tag, known) = defined?;
         if let Door::Open { streams, .. } = &mut *self.door() {
-            streams.insert(name.to_owned(), tag);
+            *streams = known;
         }
         Ok(Target { tag, handle })
-    }
-
-    fn no_room_for(&self, name: &str) -> String {
-        match self.0.undeclared_max {
-            0 => format!("stream `{name}` is not declared; add a `[[stream]]` with that name"),
-            most => format!(
-                "there are {most} undeclared streams already; declare `{name}` in a `[[stream]]`, or use one of \
-                 those that `GET /v1/streams` lists"
-            ),
-        }
     }
 
     /// Hands over a record of now. Waits only for a place in the queue; `reply` is called on the queue's thread when `ack`

@@ -240,7 +240,7 @@ fn code(refused: &Refused) -> u16 {
         Refused::TooLarge { .. } => 413,
         Refused::Busy | Refused::WriteBudget => 429,
         Refused::NoSpool(_) => 503,
-        Refused::Full | Refused::Disk => 507,
+        Refused::Full | Refused::Disk | Refused::Undefined(_) => 507,
     }
 }
 
