@@ -330,14 +330,11 @@ impl<S: Storage> Spool<S> {
         for number in numbers {
             let Some(segment) = self.segments.get_mut(&number) else { continue };
             let streams = &self.streams;
-            let all = std::mem::take(&mut segment.entries);
-            let known = all.into_iter().filter(|entry| streams.contains_key(&entry.tag));
-            let (live, dead): (Vec<_>, Vec<_>) = known.partition(|entry| {
+            segment.entries.retain(|entry| streams.contains_key(&entry.tag));
+            let mut live = segment.entries.clone();
+            live.retain(|entry| {
                 streams.get(&entry.tag).is_some_and(|stream| entry.last >= stream.marks.floor)
             });
-            segment.entries = dead;
-            segment.entries.append(&mut live.clone());
-            segment.entries.sort_unstable_by_key(|entry| entry.tag);
             segment.set_live(live);
             let partly = segment.entries.iter().filter(|entry| entry.records > 0).any(|entry| {
                 streams.get(&entry.tag).is_some_and(|stream| {

@@ -185,7 +185,7 @@ impl SpoolKeeper {
     }
 
     /// Takes no more records, writes what is in memory and lets go of the folder. The number of records that could not be
-    /// written and are lost with the process. A disk that does not answer is waited for [`CLOSE_WITHIN`]; the number is then
+    /// written and are lost with the process. A disk that does not answer is waited for 20 s; the number is then
     /// that of the last report.
     pub async fn close(self) -> u64 {
         self.close_within(CLOSE_WITHIN).await

@@ -106,7 +106,7 @@ fn a_spool_that_is_away_for_seconds_while_it_is_delivered_loses_nothing() {
     let mut agent = ready(&format!("{SPOOL}{mqtt}"));
     let socket = agent.path("control.sock");
     for n in 0..RECORDS {
-        let record: Vec<u8> = (0..20_000u64).map(|at| (at * at * (n + 3) >> 7) as u8).collect();
+        let record: Vec<u8> = (0..20_000u64).map(|at| ((at * at * (n + 3)) >> 7) as u8).collect();
         assert_eq!(post(&socket, "/v1/streams/a", "", &record).code, 200);
     }
     let (spool, away) = (agent.path("spool"), agent.path("away"));
