@@ -30,6 +30,7 @@
 //! that has them.
 
 mod report;
+mod setup;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -39,15 +40,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::config;
 use crate::core::delivery::{DropCause, RecordId};
 use crate::core::outbox::Record;
-use crate::core::pacing::{Budget, Departure, Flow, Limits, LinkState, MESSAGE_BYTES_MAX, Urgency};
+use crate::core::pacing::{Budget, Departure, Flow, LinkState, MESSAGE_BYTES_MAX, Urgency};
 use crate::core::presence::Topics;
 use crate::core::record::compress::Effort;
 use crate::core::time::Mono;
 
 pub use self::report::{DeliveryState, Way};
+pub use self::setup::{Order, Settings, StreamSetup, limits};
 use self::stream::{Packed, Room, Stream, Supply};
 
 /// Bytes of records that are fetched before they are packed, all streams together: twice what a link of 1 Gbit/s carries
@@ -80,8 +81,8 @@ const SLOTS_RESERVED: usize = 2;
 const REFUSED_PAUSE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(300)];
 
 /// Connections in a row that end with messages in flight more than twice as large as any that was acknowledged, after which
-/// messages are made half as large: a broker that
-/// speaks 3.1.1 cannot tell its largest packet and closes the connection instead.
+/// messages are made half as large: a broker that speaks 3.1.1 cannot tell its largest packet and closes the connection
+/// instead.
 const BARREN_MAX: u32 = 2;
 
 /// Messages are not made smaller than this because of that.
@@ -96,59 +97,6 @@ const ID_BIT: u64 = 1 << 63;
 /// A stream by its place in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u16);
-
-/// Which end of a stream goes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// The oldest: everything in order.
-    #[default]
-    BacklogFirst,
-    /// What has just come in, then the oldest.
-    LiveFirst,
-}
-
-/// What is configured of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamSetup {
-    /// Its name, as [`crate::core::record::check_stream_name`] wants it.
-    pub name: Arc<str>,
-    /// How much it matters.
-    pub urgency: Urgency,
-    /// Its part of what the link carries, against the other streams that are no events; at least 1.
-    pub weight: u32,
-    /// Held while the cost of the link is above this.
-    pub hold_above: Option<u32>,
-    /// Which end goes first.
-    pub order: Order,
-}
-
-impl StreamSetup {
-    /// As the configuration has it.
-    #[must_use]
-    pub fn configured(stream: &config::Stream, delivery: &config::Delivery) -> StreamSetup {
-        let urgency = match stream.priority {
-            config::Priority::Event => Urgency::Event,
-            config::Priority::Normal => Urgency::Normal,
-            config::Priority::Bulk => Urgency::Bulk,
-        };
-        let bulk_above = (urgency == Urgency::Bulk).then_some(delivery.hold_bulk_above);
-        let own_above = stream.hold_above.map(|cost| u32::try_from(cost).unwrap_or(u32::MAX));
-        let is_telemetry = stream.name == config::TELEMETRY_STREAM;
-        let order = match delivery.order {
-            config::DeliveryOrder::LiveFirst if is_telemetry => Order::LiveFirst,
-            config::DeliveryOrder::LiveFirst | config::DeliveryOrder::BacklogFirst => {
-                Order::BacklogFirst
-            }
-        };
-        StreamSetup {
-            name: stream.name.as_str().into(),
-            urgency,
-            weight: u32::from(stream.weight),
-            hold_above: own_above.or(bulk_above),
-            order,
-        }
-    }
-}
 
 /// Name of a record within its stream, given once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,19 +154,6 @@ pub enum Request {
     Rewind(StreamId),
     /// Hand this message to the connection.
     Publish(RecordId, Record),
-}
-
-/// Numbers that do not change with the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Bytes of messages without acknowledgement.
-    pub memory_bytes: u64,
-}
-
-/// The caps of the configuration.
-#[must_use]
-pub fn limits(delivery: &config::Delivery) -> Limits {
-    Limits { bytes_per_s: delivery.rate, bytes_per_day: delivery.bytes_per_day }
 }
 
 /// What is to be seen of a stream.

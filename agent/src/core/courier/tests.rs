@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use self::world::{World, setup};
 use super::*;
+use crate::config;
 use crate::core::pacing::{DayCount, Limits, WINDOW_BYTES_MIN};
 
 const SLOTS: u16 = 20;
