@@ -52,6 +52,12 @@ impl Orders {
         }
     }
 
+    /// Whether there is anything to carry out.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// When [`Orders::work`] is due, if it is.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {

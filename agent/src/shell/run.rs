@@ -303,9 +303,11 @@ impl<'a> Shell<'a> {
         self.carry_out();
     }
 
-    /// Passes on what was ordered of the spool.
+    /// Passes on what was ordered of the spool. Comes after every input, most of which order nothing.
     fn carry_out(&mut self) {
-        if let Some((spool, orders)) = &mut self.spool {
+        if let Some((spool, orders)) = &mut self.spool
+            && orders.is_waiting()
+        {
             orders.work(spool.handle().as_ref());
         }
     }

@@ -40,11 +40,11 @@ const EARLY_MAX: usize = 64;
 /// thinned out can still be read: some percent of its bytes.
 const BIRTH_EVERY: u32 = 100;
 
-/// And after so much of the day, so that it comes to its end also on a vehicle that is never on for a whole one.
-const DAY_SAVED_EVERY_MS: u64 = 10 * 60 * 1000;
-
 /// A day's count is saved when this part of the cap was spent since: a power cut lets no more than that be spent twice.
 const DAY_SAVED_DIVISOR: u64 = 100;
+
+/// And after so much of the day, so that it comes to its end also on a vehicle that is never on for a whole one.
+const DAY_SAVED_EVERY_MS: u64 = 10 * 60 * 1000;
 
 /// Something that the agent says.
 #[derive(Debug)]
@@ -211,9 +211,7 @@ impl Agent {
         outbox.beside(uplink.courier.in_flight());
         let cramped = uplink.courier.take_cramped().map(|setup| Arc::clone(&setup.name));
         uplink.due = uplink.courier.deadline(now);
-        if let Some(day) = uplink.day_to_save(&self.config.delivery, false, now) {
-            effects.push(Effect::Order(Order::SaveDay(day)));
-        }
+        self.save_day(false);
         self.outbox.report(&mut self.state.mqtt);
         self.state.mqtt.oldest_ms = self.outbox.window().oldest().map(Mono::millis);
         self.state.delivery.observe(&mut self.uplink.courier, now);
@@ -231,8 +229,13 @@ impl Agent {
         if matches!(self.uplink.queue, Queue::Opening(_)) {
             self.switch(Queue::Away);
         }
+        self.save_day(true);
+    }
+
+    /// Has the day remembered if it is time for that, or the last time.
+    fn save_day(&mut self, last: bool) {
         let now = self.state.now.mono;
-        if let Some(day) = self.uplink.day_to_save(&self.config.delivery, true, now) {
+        if let Some(day) = self.uplink.day_to_save(&self.config.delivery, last, now) {
             self.effects.push(Effect::Order(Order::SaveDay(day)));
         }
     }
