@@ -9,16 +9,19 @@
 #[allow(dead_code, reason = "shared with the tests of the MQTT client")]
 #[path = "mqtt/broker.rs"]
 mod broker;
+#[path = "fixture/ended.rs"]
+mod ended;
 #[path = "../examples/bytes-per-sample/profile.rs"]
 mod profile;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use broker::Broker;
+use ended::Ended;
 use outrider::core::state::Identity;
 use outrider::core::telemetry::decoder::{Decoder, Lines};
 use outrider::core::telemetry::{
@@ -208,16 +211,6 @@ fn publish(broker: &Broker, topic: &str, file: &str, retain: bool) {
         panic!("mosquitto_pub: {error}: install the Debian package `mosquitto-clients`")
     });
     assert!(status.success());
-}
-
-/// Ended by its process id, whatever becomes of the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "shared with the tests of the MQTT client")]
 #[path = "../mqtt/broker.rs"]
 mod broker;
+#[path = "../fixture/noise.rs"]
+mod noise;
 mod queue;
 mod way;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use broker::Broker;
 use bytes::Bytes;
+use noise::noise;
 use outrider::config::MqttProtocol;
 use outrider::core::backoff::Policy;
 use outrider::core::courier::{Courier, Order, Request, Settings, StreamSetup};
@@ -57,15 +60,8 @@ fn settings(port: u16, client_id: &str) -> mqtt::Settings {
 
 fn payload(number: usize) -> Vec<u8> {
     let length = if number % 40 == 7 { 3 * PACKET_BYTES_MAX } else { 20 + number % 300 };
-    // Not compressible, so that sizes are what they look like.
-    let mut noise = (number as u64 + 1) << 20;
-    let bytes = std::iter::repeat_with(|| {
-        noise ^= noise << 13;
-        noise ^= noise >> 7;
-        noise ^= noise << 17;
-        (noise >> 32) as u8
-    });
-    bytes.take(length).collect()
+    // So that sizes are what they look like.
+    noise(number, length)
 }
 
 fn setups() -> Vec<StreamSetup> {

@@ -128,32 +128,23 @@ fn a_spool_that_is_away_for_seconds_while_it_is_delivered_loses_nothing() {
     agent.stop();
 }
 
-/// Mounts a file system of 2 MiB in the test's own folder, in a mount namespace of its own, and becomes the program. `-rm` is
-/// for users who are not root.
-const SMALL_DISK: &str = "
-    if [ -z \"$INSIDE\" ]; then
-        export INSIDE=yes
-        for flag in -m -rm; do
-            unshare $flag true 2>/dev/null &&
-                exec unshare $flag --propagation private sh -c \"$SCRIPT\" sh \"$@\"
-        done
-        echo 'neither root nor users may have a mount namespace here' >&2
-        exit 1
-    fi
-    mkdir \"$DISK\" && mount -t tmpfs -o size=2m tmpfs \"$DISK\" && exec \"$@\"";
+/// Says why these tests cannot run.
+const NO_MOUNTS: &str = "echo 'neither root nor users may have a mount namespace here' >&2\nexit 1";
 
-/// Starts the program with its spool on a small disk; `$DISK` of the script.
-fn on_small_disk(script: &str) -> Agent {
-    let start = Start::behind(script);
+/// Starts the program with its spool on a file system of 2 MiB in the test's own folder, `$DISK`, after `then` was done to it.
+fn on_small_disk(then: &str) -> Agent {
+    let inside = format!(
+        "mkdir \"$DISK\" && mount -t tmpfs -o size=2m tmpfs \"$DISK\" && {then} && exec \"$@\""
+    );
+    let mut start = Start::in_own_mounts(NO_MOUNTS, &inside);
     let disk = start.folder.path().join("disk");
-    let environment =
-        vec![("SCRIPT", script.to_owned()), ("DISK", disk.to_str().unwrap().to_owned())];
-    Start { environment, ..start }.run(&SPOOL.replace("{folder}/spool", "{folder}/disk/spool"))
+    start.environment.push(("DISK", disk.to_str().unwrap().to_owned()));
+    start.run(&SPOOL.replace("{folder}/spool", "{folder}/disk/spool"))
 }
 
 #[test]
 fn a_disk_that_is_smaller_than_the_spool_may_be_is_used_as_far_as_it_goes() {
-    let mut agent = on_small_disk(SMALL_DISK);
+    let mut agent = on_small_disk("true");
     agent.until("the spool is open", |status| status.spool.open);
     let socket = agent.path("control.sock");
     let record = vec![3; 100_000];
@@ -175,8 +166,7 @@ fn a_disk_that_is_smaller_than_the_spool_may_be_is_used_as_far_as_it_goes() {
 
 #[test]
 fn a_disk_that_is_read_only_does_not_keep_the_agent_from_running() {
-    let script = SMALL_DISK.replace("&& exec", "&& mount -o remount,ro \"$DISK\" && exec");
-    let mut agent = on_small_disk(&script);
+    let mut agent = on_small_disk("mount -o remount,ro \"$DISK\"");
     let socket = agent.path("control.sock");
     agent.until("the spool is open or says why not", |status| {
         status.spool.open || status.spool.error.is_some()

@@ -13,6 +13,7 @@ use outrider::core::record::stored::Stored;
 
 use crate::SPOOL;
 use crate::kept::{self, Name};
+use crate::noise::noise;
 use crate::posting::ready;
 use crate::program::{Agent, Start, until};
 
@@ -80,19 +81,9 @@ fn assemble(kept: &BTreeMap<Name, Stored>) -> BTreeMap<String, Vec<u8>> {
     whole
 }
 
-fn noise(bytes: usize) -> Vec<u8> {
-    let mut state = 1u32;
-    (0..bytes)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        })
-        .collect()
-}
-
 #[test]
 fn files_large_and_small_dropped_in_or_there_before_are_gathered_and_removed() {
-    let large = noise(1_500_000);
+    let large = noise(0, 1_500_000);
     let agent = start(&config(), &[("before.jpg", b"was there"), ("empty", b"")]);
     let folder = agent.path("in");
     fs::write(folder.join("closed.jpg"), b"closed after writing").unwrap();
@@ -148,7 +139,7 @@ fn what_is_no_file_or_hidden_or_still_written_is_left_alone() {
 #[test]
 fn a_file_that_a_kill_interrupts_is_whole_in_the_end() {
     // Several times this, repeats included, fits the spool.
-    let large = noise(1_200_000);
+    let large = noise(0, 1_200_000);
     let mut agent = start(&config(), &[]);
     for round in 0..3 {
         let folder = agent.path("in");
@@ -172,7 +163,7 @@ fn a_file_that_a_kill_interrupts_is_whole_in_the_end() {
 /// forgotten them.
 #[test]
 fn a_file_with_the_content_of_another_one_has_chunks_of_its_own() {
-    let large = noise(1_200_000);
+    let large = noise(0, 1_200_000);
     let agent = start(&config(), &[("first.bin", &large)]);
     let folder = agent.path("in");
     until("the file is gone", || left(&folder).is_empty());
@@ -208,7 +199,7 @@ fn a_stream_that_refuses_leaves_files_where_they_are() {
     let mut agent = start(&format!("{}{stream}", config()), &[]);
     let folder = agent.path("in");
     for n in 0..10 {
-        fs::write(folder.join(format!("{n}.jpg")), noise(200_000)).unwrap();
+        fs::write(folder.join(format!("{n}.jpg")), noise(0, 200_000)).unwrap();
     }
     agent.until("it says that files wait", |status| {
         status.events.iter().any(|event| event.event.kind == "gather-waits")

@@ -12,6 +12,8 @@ mod folder;
 mod kept;
 mod killed;
 mod mqtt;
+#[path = "../fixture/noise.rs"]
+mod noise;
 mod posting;
 #[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
 #[path = "../trouble/program.rs"]

@@ -7,8 +7,12 @@
 #[path = "../mqtt/broker.rs"]
 mod broker;
 mod command;
+#[path = "../fixture/ended.rs"]
+mod ended;
 mod liar;
 mod limits;
+#[path = "../fixture/noise.rs"]
+mod noise;
 mod own_words;
 #[allow(dead_code, reason = "shared with other tests, which need other parts of it")]
 #[path = "../trouble/program.rs"]
@@ -24,6 +28,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::mpsc;
 
+use noise::noise;
 use outrider::core::status::Status;
 use program::PATIENCE;
 use request::post;
@@ -37,18 +42,6 @@ const GRAVITY: &str = "[mesh]\ndaemon = \"none\"\n[hardware]\nenabled = false\n[
 /// [`GRAVITY`] with more in section `[mqtt]` and after it.
 fn config(port: u16, more: &str) -> String {
     format!("{GRAVITY}port = {port}\n{more}")
-}
-
-/// Bytes that nothing makes smaller, different for each number.
-fn noise(number: usize, length: usize) -> Vec<u8> {
-    let mut state = (number as u64 + 1) << 20;
-    let bytes = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    });
-    bytes.take(length).collect()
 }
 
 /// Brings one record, which is durable when this returns.

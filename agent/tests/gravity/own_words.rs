@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use outrider::core::telemetry::document::{BIRTH_TYPE, EventDocument, FRAME_TYPE};
 use outrider::core::telemetry::{Birth, Dictionary, frame};
 
 use crate::broker::{Broker, mosquitto_sub};
 use crate::command;
+use crate::ended::Ended;
 use crate::program::{Agent, Start, until};
 use crate::{config, gather, noise};
 
@@ -126,14 +127,4 @@ fn decode_reads_what_leaves_a_spool() {
     assert_eq!(complaints, "");
     decode.0.kill().unwrap();
     agent.stop();
-}
-
-/// Ended by its process id, whatever becomes of the test.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

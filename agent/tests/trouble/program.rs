@@ -57,6 +57,25 @@ impl Start {
         Start { wrapper, ..Start::plain() }
     }
 
+    /// In a mount namespace of its own, where `inside` ends in `exec "$@"`; `-rm` is for users who are not root. `otherwise`
+    /// is done where neither may have one.
+    pub fn in_own_mounts(otherwise: &str, inside: &str) -> Start {
+        let script = format!(
+            "
+            if [ -z \"$INSIDE\" ]; then
+                export INSIDE=yes
+                for flag in -m -rm; do
+                    unshare $flag true 2>/dev/null &&
+                        exec unshare $flag --propagation private sh -c \"$SCRIPT\" sh \"$@\"
+                done
+                {otherwise}
+            fi
+            {inside}"
+        );
+        let start = Start::behind(&script);
+        Start { environment: vec![("SCRIPT", script)], ..start }
+    }
+
     /// Starts the program with this configuration, in which `{folder}` is the test's own folder.
     pub fn run(self, config: &str) -> Agent {
         let folder = self.folder;

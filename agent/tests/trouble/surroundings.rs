@@ -93,18 +93,8 @@ fn a_control_socket_that_cannot_be_made_is_named_and_the_rest_works() {
     agent.stop();
 }
 
-/// Mounts everything read-only that lets itself be, in a mount namespace of its own, and becomes
-/// the program. Says so in a variable where the kernel allows neither root nor users such a
-/// namespace.
+/// Mounts everything read-only that lets itself be, and becomes the program.
 const READ_ONLY_ROOT: &str = "
-    if [ -z \"$INSIDE\" ]; then
-        export INSIDE=yes
-        for flag in -m -rm; do
-            unshare $flag true 2>/dev/null &&
-                exec unshare $flag --propagation private sh -c \"$SCRIPT\" sh \"$@\"
-        done
-        exec \"$@\"
-    fi
     awk '{print $2}' /proc/self/mounts | while read -r mount; do
         mount -o remount,bind,ro \"$mount\" 2>/dev/null
     done
@@ -123,10 +113,7 @@ fn no_home_no_temporary_folder_and_a_read_only_root() {
         "{}[http]\nlisten = \"{{http}}\"\n[control]\npath = \"{control}\"\n",
         routing.config()
     );
-    let start = || Start {
-        environment: vec![("SCRIPT", READ_ONLY_ROOT.to_owned())],
-        ..Start::behind(READ_ONLY_ROOT)
-    };
+    let start = || Start::in_own_mounts("exec \"$@\"", READ_ONLY_ROOT);
     let (mut agent, address) = start_on_tcp(start, &config);
     agent.control = Endpoint::Tcp(address.to_string());
     let environment = agent.proc("environ");
