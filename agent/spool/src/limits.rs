@@ -62,6 +62,13 @@ pub const WINDOW_RECORDS_MAX: usize = 1024;
 /// As [`WINDOW_RECORDS_MAX`], for all streams together: what a checkpoint has to hold in the worst case, 32 KiB.
 pub const WINDOW_RECORDS_TOTAL_MAX: usize = 4096;
 
+/// Most records of a stream, of those handed out or gone out of order, that went because nothing could be written. What is kept of
+/// the window beyond them is for delivering: the records before them have to leave before these are forgotten.
+pub const SHED_RECORDS_MAX: usize = WINDOW_RECORDS_MAX / 2;
+
+/// As [`SHED_RECORDS_MAX`], for all streams together.
+pub const SHED_RECORDS_TOTAL_MAX: usize = WINDOW_RECORDS_TOTAL_MAX / 2;
+
 /// Least streams' share, in thousandths of the budget.
 pub const SHARE_PERMILLE_MAX: u16 = 1000;
 

@@ -10,7 +10,7 @@ use crate::limits::{READ_BUFFER_BYTES, WINDOW_RECORDS_MAX, WINDOW_RECORDS_TOTAL_
 use crate::options::{BootMs, Fate, RecordId, StreamTag};
 use crate::scan::Scanner;
 use crate::spool::Spool;
-use crate::state::Cursor;
+use crate::state::{Cursor, Stream};
 use crate::storage::Storage;
 
 /// A record on its way to the far side.
@@ -77,11 +77,18 @@ impl<S: Storage> Spool<S> {
         }
     }
 
+    /// Whether a record more may be handed out. The oldest always may: what is gone behind it is remembered until it has left.
     fn window_has_room(&self, tag: StreamTag) -> bool {
-        let sizes = self.streams.values().map(|stream| stream.out.len() + stream.marks.gone.len());
-        let own = self.streams.get(&tag).map(|stream| stream.out.len() + stream.marks.gone.len());
-        own.is_some_and(|own| own < WINDOW_RECORDS_MAX)
-            && sizes.sum::<usize>() < WINDOW_RECORDS_TOTAL_MAX
+        self.streams.get(&tag).is_some_and(|stream| {
+            stream.out.is_empty()
+                || stream.window_records() < WINDOW_RECORDS_MAX
+                    && self.window_records() < WINDOW_RECORDS_TOTAL_MAX
+        })
+    }
+
+    /// Records of all streams that are handed out or gone out of order.
+    pub(crate) fn window_records(&self) -> usize {
+        self.streams.values().map(Stream::window_records).sum()
     }
 
     fn find(&mut self, tag: StreamTag) -> Option<Found> {

@@ -7,7 +7,9 @@ use crate::body::Definition;
 use crate::clock::SpoolClock;
 use crate::error::{AppendError, OpenError, OptionsError};
 use crate::frame::Place;
-use crate::limits::{STREAMS_MAX, WINDOW_RECORDS_MAX, on_disk, record_bytes_max, segment_bytes};
+use crate::limits::{
+    SHED_RECORDS_MAX, SHED_RECORDS_TOTAL_MAX, STREAMS_MAX, on_disk, record_bytes_max, segment_bytes,
+};
 use crate::marks::{Count, Marks};
 use crate::meter::Meter;
 use crate::options::{
@@ -270,8 +272,9 @@ impl<S: Storage> Spool<S> {
 
     /// One record of a known stream is gone, wherever it is.
     pub(crate) fn free(&mut self, tag: StreamTag, sequence: u64, size: u32, fate: Fate) {
+        let window = self.window_records();
         let Some(stream) = self.streams.get_mut(&tag) else { return };
-        stream.out.remove(&sequence);
+        let was_out = stream.out.remove(&sequence).is_some();
         stream.marks.counts.add(fate, 1, u64::from(size));
         stream.marks_dirty = true;
         match stream.pending.binary_search_by_key(&sequence, |pending| pending.sequence) {
@@ -280,7 +283,10 @@ impl<S: Storage> Spool<S> {
                     self.pending_weight -= gone.weight();
                     stream.pending_log_bytes -= gone.log_bytes();
                     // The copy must not come back after a power cut.
-                    if gone.attempted && stream.marks.gone.len() < WINDOW_RECORDS_MAX {
+                    let room = was_out
+                        || stream.window_records() < SHED_RECORDS_MAX
+                            && window < SHED_RECORDS_TOTAL_MAX;
+                    if gone.attempted && room {
                         stream.marks.gone.insert(sequence, size);
                     }
                     if gone.awaited && fate != Fate::Acknowledged {

@@ -125,6 +125,11 @@ impl Stream {
         self.pending.front().map_or(self.marks.next, |pending| pending.sequence) - 1
     }
 
+    /// Records that are handed out or gone out of order.
+    pub(crate) fn window_records(&self) -> usize {
+        self.out.len() + self.marks.gone.len()
+    }
+
     /// Live records.
     pub(crate) fn held(&self) -> u64 {
         self.on_disk.records + self.pending.len() as u64

@@ -361,3 +361,51 @@ fn a_disk_that_takes_nothing_does_not_keep_the_thread_awake() {
     }
     assert!(now <= BootMs(60_000 + 300_000), "{now:?}");
 }
+
+/// A disk refused writes for hours while small records came in: those that made room in memory are remembered as gone, for half
+/// written copies of them may come back. So many of them left no place in the window to hand out what was older, ever, for what
+/// is gone is remembered until the older ones have left. Found by a simulated convoy.
+#[test]
+fn what_made_room_in_memory_does_not_block_what_is_older() {
+    const OLD: usize = 600;
+    let disk = Simulated::new();
+    let mut spool = open(&disk, 1, BootMs(0));
+    let stream = spool.define("visitor", StreamPolicy::default()).unwrap();
+    for n in 0..OLD {
+        let _ = spool.append(stream, vec![n as u8; 20], BootMs(0)).unwrap();
+    }
+    spool.commit(BootMs(0));
+    disk.fail(Fault {
+        operation: Operation::Sync,
+        after: 0,
+        times: u64::MAX,
+        kind: ErrorKind::Other,
+    });
+    for n in 0..60_000_u64 {
+        let _ = spool.append(stream, vec![1; 20], BootMs(n)).unwrap();
+        if n % 1000 == 0 {
+            spool.commit(BootMs(n * 1000));
+        }
+    }
+    let storage = spool.report(BootMs(60_000_000)).streams[0].counts.get(Fate::Storage).records;
+    assert!(storage > 2 * spool::limits::WINDOW_RECORDS_MAX as u64, "{storage}");
+    disk.heal();
+    spool.commit(BootMs(61_000_000));
+    assert_eq!(spool.report(BootMs(61_000_000)).degraded, None);
+    // As a broker that takes many at a time.
+    let mut read = 0;
+    loop {
+        let some: Vec<_> = std::iter::from_fn(|| spool.next(BootMs(61_000_000))).collect();
+        assert!(read > 0 || some.len() >= 500, "{} are handed out at once", some.len());
+        if some.is_empty() {
+            break;
+        }
+        read += some.len();
+        for delivery in some {
+            spool.acknowledge(delivery.id, BootMs(61_000_000));
+        }
+    }
+    let report = spool.report(BootMs(61_000_000));
+    assert_eq!(report.streams[0].held.records, 0, "{read} were read, {report:?}");
+    law(&report.streams[0]).unwrap();
+}
