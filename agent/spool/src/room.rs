@@ -27,6 +27,14 @@ impl<S: Storage> Spool<S> {
         self.options.budget_bytes.saturating_sub(self.segment_bytes)
     }
 
+    /// Bytes that records may still take on disk. What is said beside them, such as marks, can use up what was there for them when
+    /// they were accepted; they wait then until something has left. A part of the room to rewrite in is left to marks, which are
+    /// how that becomes known.
+    pub(crate) fn room_for_records(&self) -> u64 {
+        let most = self.options.budget_bytes - self.segment_bytes / 2;
+        most.saturating_sub(self.disk_bytes())
+    }
+
     /// Bytes on disk once everything in memory is written.
     fn disk_bytes_soon(&self) -> u64 {
         let pending: u64 = self.streams.values().map(|stream| stream.pending_log_bytes).sum();
@@ -75,6 +83,13 @@ impl<S: Storage> Spool<S> {
             return true;
         }
         self.seal_tail_for_room()
+    }
+
+    /// Records wait, perhaps for room: gives back what is dead.
+    pub(crate) fn find_room_for_waiting(&mut self) {
+        if self.room_for_records() < self.segment_bytes / 2 && !self.rewrite_sparse() {
+            self.seal_tail_for_room();
+        }
     }
 
     /// The tail cannot be rewritten while it is the tail.
@@ -354,15 +369,17 @@ impl<S: Storage> Spool<S> {
             return Ok(());
         }
         self.commit(now);
-        let degraded = self.health.is_degraded();
-        let fate = if degraded { Fate::Storage } else { Fate::WriteBudget };
+        let unlimited = self.options.write_bytes_per_day.is_none();
+        let (fate, error) = if self.health.is_degraded() {
+            (Fate::Storage, AppendError::Degraded)
+        } else if unlimited || self.room_for_records() < record_log_bytes(size) {
+            (Fate::Full, AppendError::Full)
+        } else {
+            (Fate::WriteBudget, AppendError::WriteBudget)
+        };
         while self.pending_weight + need > limit {
             if !self.shed_pending(stream, fate) {
-                return Err(if degraded {
-                    AppendError::Degraded
-                } else {
-                    AppendError::WriteBudget
-                });
+                return Err(error);
             }
         }
         Ok(())

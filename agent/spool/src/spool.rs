@@ -212,7 +212,7 @@ impl<S: Storage> Spool<S> {
         let state = self.streams.get_mut(&stream).expect("it was there a moment ago");
         if let Err(error) = admitted {
             state.marks.counts.add(Fate::Refused, 1, size as u64);
-            state.marks_dirty = true;
+            state.refusals_dirty = true;
             self.events.dropped(stream, Fate::Refused, 1, size as u64);
             return Err(error);
         }
@@ -398,6 +398,9 @@ impl<S: Storage> Spool<S> {
     /// process.
     pub fn close(mut self, now: BootMs) -> (S, u64) {
         self.health.retry_now();
+        for stream in self.streams.values_mut() {
+            stream.marks_dirty |= stream.refusals_dirty;
+        }
         self.commit(now);
         let left = self.streams.values().map(|stream| stream.pending.len() as u64).sum();
         (self.storage, left)

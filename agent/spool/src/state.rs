@@ -61,6 +61,9 @@ pub(crate) struct Stream {
     pub(crate) marks: Marks,
     /// The log does not know these marks yet.
     pub(crate) marks_dirty: bool,
+    /// The log does not know of the latest refusals. Nothing that a power cut could undo, so nothing is written for them alone:
+    /// they would wear the flash and fill the disk that they were refused for.
+    pub(crate) refusals_dirty: bool,
     /// The log does not know this definition yet.
     pub(crate) definition_dirty: bool,
     /// Live records in segments.
@@ -87,6 +90,7 @@ impl Stream {
         Stream {
             definition,
             marks_dirty: false,
+            refusals_dirty: false,
             definition_dirty: false,
             on_disk: Count::default(),
             pending: VecDeque::new(),

@@ -323,7 +323,7 @@ impl<S: Storage> Spool<S> {
                         definition.encode(&mut body);
                         frames.push((Kind::Definition, body));
                     }
-                    if stream.marks_dirty {
+                    if stream.marks_dirty || stream.refusals_dirty {
                         let mut body = Vec::new();
                         stream.marks.encode(tag, &mut body);
                         frames.push((Kind::Marks, body));
@@ -370,6 +370,7 @@ impl<S: Storage> Spool<S> {
         let index_bytes = (FRAME_HEADER_BYTES + Index::body_bytes(STREAMS_MAX)) as u64;
         let mut end = at + opening.log_bytes();
         let reserve = self.meter.reserve();
+        let mut room = self.room_for_records().saturating_sub(opening.log_bytes() + index_bytes);
         let mut allowance = self.meter.level().saturating_sub(opening.log_bytes() + index_bytes);
         let mut plan = Plan { records: Vec::new(), seal: false };
         if opening.log_bytes() > self.meter.level() {
@@ -382,7 +383,7 @@ impl<S: Storage> Spool<S> {
             let mut number = 0;
             for pending in &stream.pending {
                 let bytes = pending.log_bytes();
-                if bytes > allowance.saturating_sub(kept_back) {
+                if bytes > allowance.saturating_sub(kept_back) || bytes > room {
                     break;
                 }
                 if has_records && end + bytes + index_bytes > self.segment_bytes {
@@ -396,6 +397,7 @@ impl<S: Storage> Spool<S> {
                 number += 1;
                 end += bytes;
                 allowance -= bytes;
+                room -= bytes;
             }
             if number > 0 {
                 plan.records.push((tag, number));
@@ -476,6 +478,7 @@ impl<S: Storage> Spool<S> {
     fn settle_batch(&mut self, number: u64, end: u64, plan: &Plan) {
         for stream in self.streams.values_mut() {
             stream.marks_dirty = false;
+            stream.refusals_dirty = false;
             stream.definition_dirty = false;
         }
         let Some(segment) = self.segments.get_mut(&number) else { return };
@@ -527,6 +530,9 @@ impl<S: Storage> Spool<S> {
         self.remove_dead();
         self.rewrite_one_left_over();
         self.replace_idle_tail();
+        if self.has_work() {
+            self.find_room_for_waiting();
+        }
     }
 
     /// Removes segments without live records. The newest one stays: it has the state.

@@ -409,3 +409,64 @@ fn what_made_room_in_memory_does_not_block_what_is_older() {
     assert_eq!(report.streams[0].held.records, 0, "{read} were read, {report:?}");
     law(&report.streams[0]).unwrap();
 }
+
+/// Records wait in memory for the day's allowance of a spool that is nearly full, and what is said beside them each time a few
+/// may be written adds up. Found by a simulated convoy: one block more than the budget was on disk.
+#[test]
+fn the_budget_on_disk_holds_while_records_wait_for_the_allowance() {
+    const BUDGET: u64 = MIB;
+    let disk = Simulated::new();
+    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 9 };
+    let options =
+        Options { budget_bytes: BUDGET, write_bytes_per_day: Some(16 * MIB), ..Options::default() };
+    let mut spool = Spool::open(disk.clone(), options, session, BootMs(0)).unwrap();
+    let at_bound = spool::AtBound::Refuse;
+    let policy = StreamPolicy { priority: 0, at_bound, ..StreamPolicy::default() };
+    let log = spool.define("log", policy).unwrap();
+    // What could be saved up of the allowance is spent, but for what three quarters of the disk take.
+    while spool.report(BootMs(0)).write_allowance.unwrap() > BUDGET * 3 / 4 {
+        let _ = spool.append(log, vec![1; 5000], BootMs(0)).unwrap();
+        spool.commit(BootMs(0));
+        let delivery = spool.next_of(log, BootMs(0)).unwrap();
+        spool.acknowledge(delivery.id, BootMs(0));
+    }
+    let mut most = 0;
+    for n in 0..20_000_u64 {
+        let now = BootMs(n * 1000);
+        let _ = spool.append(log, vec![1; 1500], now);
+        spool.commit(now);
+        let report = spool.report(now);
+        most = most.max(report.disk_bytes);
+        assert!(report.disk_bytes <= BUDGET, "{} bytes after {n} s", report.disk_bytes);
+        assert!(disk.used_bytes() <= BUDGET, "{} bytes after {n} s", disk.used_bytes());
+    }
+    assert!(most > BUDGET - BUDGET / 8, "{most} bytes is no full spool");
+    let report = spool.report(BootMs(20_000_000));
+    report.streams.iter().for_each(|stream| law(stream).unwrap());
+}
+
+/// A stream that refuses is full and goes on to be asked: nothing is written for the count of refusals alone.
+#[test]
+fn refusing_wears_no_flash() {
+    let disk = Simulated::new();
+    let session = Session { boot_id: [1; 16], epoch: 1, spool_id: 9 };
+    let small = Options { budget_bytes: MIB, ..Options::default() };
+    let mut spool = Spool::open(disk.clone(), small, session, BootMs(0)).unwrap();
+    let refuse = StreamPolicy { at_bound: spool::AtBound::Refuse, ..StreamPolicy::default() };
+    let stream = spool.define("log", refuse).unwrap();
+    while spool.append(stream, vec![1; 5000], BootMs(0)).is_ok() {
+        spool.commit(BootMs(0));
+    }
+    let before = disk.usage().changes;
+    for n in 0..1000 {
+        let _ = spool.append(stream, vec![1; 5000], BootMs(n)).unwrap_err();
+        spool.commit(BootMs(n));
+    }
+    assert_eq!(disk.usage().changes, before);
+    let (_, left) = spool.close(BootMs(1000));
+    assert_eq!(left, 0);
+    disk.release_lock();
+    let mut spool = Spool::open(disk, small, session, BootMs(1000)).unwrap();
+    let refused = spool.report(BootMs(1000)).streams[0].counts.get(Fate::Refused).records;
+    assert_eq!(refused, 1001);
+}
