@@ -5,7 +5,8 @@
 //!
 //! 1. A name is given to one record; a number whose record was durable is not given again.
 //! 2. What the receiver gets was issued, with exactly that payload, and comes once.
-//! 3. Records of a stream arrive for the first time in order, except live copies and what the broker had refused.
+//! 3. Records of a stream arrive for the first time in order, except live copies, what the broker had refused, and what had been
+//!    dropped when the power went before the log knew: it is held again, and newer ones may have left.
 //! 4. The queue is told to forget a record only after the broker has acknowledged all of it.
 //! 5. Every number is held, acknowledged or counted with a cause, and every durable record that was not freed is held or
 //!    counted: at each report, so also right after each recovery.
@@ -76,6 +77,8 @@ struct Stream {
     dropped: [u64; 2],
     /// Dropped from memory, and the count of it torn away with a process.
     forgotten: u64,
+    /// Of these, how many may still arrive behind newer ones.
+    returning: u64,
     /// How many may be counted as lost.
     lost_allowed: u64,
     refused_appends: u64,
@@ -241,7 +244,9 @@ impl Ledger {
             }
             // What was acknowledged and never written looks lost when its mark is torn away.
             stream.lost_allowed += stream.unsure.iter().sum::<u64>();
-            stream.forgotten += stream.dropped.iter().sum::<u64>();
+            let undone = stream.dropped.iter().sum::<u64>();
+            stream.forgotten += undone;
+            stream.returning += undone;
             (stream.unsure, stream.dropped) = ([0; 2], [0; 2]);
         }
     }
@@ -349,11 +354,14 @@ impl Ledger {
         }
         let refused = issue.refused;
         if known.in_order && !refused {
-            if let Some(last) = known.last_arrival.filter(|last| *last > place) {
-                let how = format!("{stream} {place:?} (epoch, number) came after {last:?}");
-                return Err(Broken::new("a stream arrives in order", how));
+            match known.last_arrival.filter(|last| *last > place) {
+                Some(last) if known.returning == 0 => {
+                    let how = format!("{stream} {place:?} (epoch, number) came after {last:?}");
+                    return Err(Broken::new("a stream arrives in order", how));
+                }
+                Some(_) => known.returning -= 1,
+                None => known.last_arrival = Some(place),
             }
-            known.last_arrival = Some(place);
         }
         self.delivered += 1;
         Ok(())

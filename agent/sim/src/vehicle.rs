@@ -279,6 +279,15 @@ impl Vehicle {
         }
     }
 
+    /// The broker takes fewer or smaller messages on its connection than it would now.
+    #[must_use]
+    pub fn is_cramped(&self) -> bool {
+        let process = self.process.as_ref();
+        process.and_then(|process| process.client.connection.as_ref()).is_some_and(|connection| {
+            connection.slots < self.config.mqtt.in_flight || connection.packet_bytes_max.is_some()
+        })
+    }
+
     /// Streams of its queue with their rules.
     #[must_use]
     pub fn streams(&self) -> Vec<(StreamConfig, StreamPolicy)> {
