@@ -37,18 +37,34 @@ pub struct Apt {
 impl Apt {
     /// Fetches the package lists of `suites` into `folder`, an absolute path.
     pub fn new(folder: &Path, architecture: &str, suites: &[&str]) -> Result<Apt, String> {
+        Apt::of(&["deb"], folder, architecture, suites)
+    }
+
+    /// Like [`new`](Apt::new), with the lists of source packages too.
+    pub fn with_sources(folder: &Path, architecture: &str, suites: &[&str]) -> Result<Apt, String> {
+        Apt::of(&["deb", "deb-src"], folder, architecture, suites)
+    }
+
+    fn of(
+        kinds: &[&str],
+        folder: &Path,
+        architecture: &str,
+        suites: &[&str],
+    ) -> Result<Apt, String> {
         let mirror = mirror(&codename()?)?;
         let at = folder.display();
         for part in ["lists/partial", "cache/archives/partial"] {
             let path = folder.join(part);
             fs::create_dir_all(&path).map_err(|e| format!("making {}: {e}", path.display()))?;
         }
-        let sources: String = suites
-            .iter()
-            .map(|suite| {
-                format!("deb [arch={architecture} signed-by={KEYS}] {mirror} {suite} main\n")
-            })
-            .collect();
+        let mut sources = String::new();
+        for suite in suites {
+            for kind in kinds {
+                sources += &format!(
+                    "{kind} [arch={architecture} signed-by={KEYS}] {mirror} {suite} main\n"
+                );
+            }
+        }
         for (name, text) in [("sources.list", sources.as_str()), ("status", "")] {
             let path = folder.join(name);
             fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))?;

@@ -7,6 +7,7 @@ mod bench;
 mod delivery;
 mod dist;
 mod footprint;
+mod kubernetes;
 mod packages;
 mod python;
 mod steps;
@@ -21,6 +22,7 @@ Usage: cargo xtask <command>
 Commands:
   test       install what the tests need, then check formatting, lints, documentation,
              dependencies and licences, and run every test
+  kubernetes build the Kubernetes that tests run against, unless it is there, and print its folder
   footprint  measure size, memory, processor time and bytes on the wire, beside collectd
              and node_exporter; [--seconds N] (default 600) [--binary PATH]
   delivery   measure how much of each link is filled, beside plain TCP, and what is lost under
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let result = match arguments.next().as_deref() {
         Some("test") => test::run_all(),
+        Some("kubernetes") => kubernetes::prepare().map(|folder| println!("{}", folder.display())),
         Some("footprint") => footprint::measure(&arguments.collect::<Vec<_>>()),
         Some("delivery") => delivery::measure(&arguments.collect::<Vec<_>>()),
         Some("guest") => dist::guest::run(&arguments.collect::<Vec<_>>()),

@@ -22,6 +22,9 @@ pub const FOR_TESTS: &[Program] = &[
     (&["chromedriver"], "chromium-driver"),
     (&["minisign"], "minisign"),
     (&["qemu-arm-static"], "qemu-user-static"),
+    (&["etcd"], "etcd-server"),
+    (&["ip"], "iproute2"),
+    (&["openssl"], "openssl"),
 ];
 
 /// cargo-deny, built once per target folder. 0.20 reads version 2 of the configuration.

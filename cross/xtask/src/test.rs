@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::dist;
+use crate::kubernetes;
 use crate::packages;
 use crate::steps::{cargo, each_line, run};
 
@@ -18,8 +19,10 @@ struct Tally {
 
 /// Runs all checks and tests.
 pub fn run_all() -> Result<(), String> {
-    crate::enter_workspace()?;
+    let log = crate::enter_workspace()?.join(kubernetes::LOG);
     packages::ensure(packages::FOR_TESTS, &[])?;
+    // Takes minutes once per machine, at low priority beside what comes before the tests.
+    let kubernetes = std::thread::spawn(move || kubernetes::ensure(&log));
     let mut failures: Vec<String> = Vec::new();
     let mut note = |result: Result<(), String>| {
         if let Err(message) = result {
@@ -39,6 +42,10 @@ pub fn run_all() -> Result<(), String> {
     let advisories = dependencies();
     let unchecked = if advisories == Ok(false) { "; advisories were NOT CHECKED" } else { "" };
     note(advisories.map(drop));
+    note(match kubernetes.join() {
+        Ok(built) => built.map(drop),
+        Err(_) => Err("building Kubernetes for the tests failed".to_owned()),
+    });
     let mut tally = Tally::default();
     note(each_line(
         "tests",
