@@ -1,0 +1,99 @@
+//! The control socket: faults on command, and counts of what was asked. One JSON order and one JSON reply per line.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::Supervisor;
+
+/// What goes wrong, for paths that begin with a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Beginning of the paths, such as `/v1-k3s/` or `/api`.
+    pub path: String,
+    /// Wait before anything else, in ms.
+    pub delay_ms: u64,
+    /// Answer with this status instead of the right one.
+    pub status: Option<u16>,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// From now on these faults, and no others; the first that fits counts.
+    Faults(Vec<Fault>),
+    /// Tell what was asked.
+    Counts,
+}
+
+/// The reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// Answers given since the start, by `METHOD PATH STATUS`.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Faults that hold, and counts.
+#[derive(Default)]
+pub(crate) struct Control {
+    faults: Mutex<Vec<Fault>>,
+    counts: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Control {
+    /// The fault for a path.
+    pub fn fault(&self, path: &str) -> Option<Fault> {
+        locked(&self.faults).iter().find(|fault| path.starts_with(&fault.path)).cloned()
+    }
+
+    /// Counts an answer.
+    pub fn count(&self, request: &str, status: u16) {
+        *locked(&self.counts).entry(format!("{request} {status}")).or_default() += 1;
+    }
+
+    fn follow(&self, order: Order) -> Reply {
+        if let Order::Faults(faults) = order {
+            *locked(&self.faults) = faults;
+        }
+        Reply { counts: locked(&self.counts).clone() }
+    }
+}
+
+/// A panic elsewhere leaves both maps whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Listens on the socket; what it gives back serves orders for ever.
+pub fn serve(supervisor: Arc<Supervisor>) -> Result<impl Future<Output = ()> + Send, String> {
+    let path = supervisor.settings.control.clone();
+    // One that an earlier process has left.
+    let _ = std::fs::remove_file(&path);
+    let listener =
+        UnixListener::bind(&path).map_err(|e| format!("listening on {}: {e}", path.display()))?;
+    Ok(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let supervisor = Arc::clone(&supervisor);
+            tokio::spawn(async move {
+                if let Err(e) = orders(&supervisor, stream).await {
+                    eprintln!("control socket: {e}");
+                }
+            });
+        }
+    })
+}
+
+async fn orders(supervisor: &Supervisor, stream: UnixStream) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut lines = BufReader::new(reader).lines();
+    while let Some(line) = lines.next_line().await? {
+        let reply = supervisor.control.follow(serde_json::from_str(&line)?);
+        let mut line = serde_json::to_string(&reply)?;
+        line.push('\n');
+        writer.write_all(line.as_bytes()).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Finds the programs that the rig runs. What is missing is named, with the command that brings it; nothing is skipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{SHA256, digest};
+
+/// The recipe that the cached programs were built by, and what it gives; see `cargo xtask kubernetes`.
+const RECIPE: [&str; 2] = [
+    include_str!("../../../cross/kubernetes/build.sh"),
+    include_str!("../../../cross/kubernetes/SHA256SUMS"),
+];
+
+/// Names a folder with programs to use instead.
+const ASSETS: &str = "KUBEBUILDER_ASSETS";
+
+/// Where Debian puts programs that daemons are; the search path of a plain user lacks both.
+const SYSTEM_FOLDERS: &[&str] = &["/usr/sbin", "/sbin"];
+
+/// What control planes and nodes are made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Programs {
+    /// Folder with kube-apiserver, kube-controller-manager, kube-scheduler, kubectl and kubelet.
+    pub kubernetes: PathBuf,
+    /// etcd: from the same folder when it is there, else the system's.
+    pub etcd: PathBuf,
+}
+
+impl Programs {
+    /// Those of `KUBEBUILDER_ASSETS`, else the ones that `cargo xtask kubernetes` has built.
+    pub fn find() -> Result<Programs, String> {
+        let given = std::env::var_os(ASSETS).filter(|folder| !folder.is_empty());
+        let kubernetes = match given {
+            Some(folder) => PathBuf::from(folder),
+            None => built()?,
+        };
+        for line in RECIPE[1].lines() {
+            let name = line.split_whitespace().nth(1).unwrap_or_default();
+            let path = kubernetes.join(name);
+            if !path.is_file() {
+                let path = path.display();
+                return Err(format!("there is no {path}; `cargo xtask kubernetes` builds it"));
+            }
+        }
+        let own = kubernetes.join("etcd");
+        let etcd = if own.is_file() {
+            own
+        } else {
+            find("etcd").ok_or("etcd is missing; as root: apt-get install etcd-server")?
+        };
+        Ok(Programs { kubernetes, etcd })
+    }
+
+    /// Path of one of Kubernetes's programs.
+    pub fn kubernetes(&self, name: &str) -> PathBuf {
+        self.kubernetes.join(name)
+    }
+}
+
+/// Where `cargo xtask kubernetes` puts them.
+fn built() -> Result<PathBuf, String> {
+    let absolute =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+        .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
+    let sum = digest(&SHA256, RECIPE.concat().as_bytes());
+    Ok(cache.join("outrider").join(format!("kubernetes-{}", &hex(sum.as_ref())[..16])))
+}
+
+/// Hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first file called `name` on the search path, or where daemons are.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file()) && Path::is_absolute(file))
+}

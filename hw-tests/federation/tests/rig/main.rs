@@ -1,0 +1,87 @@
+//! The rig's own tests, against real Kubernetes: control planes, the double's answers, joins, links and permissions.
+//!
+//! One control plane, `red`, is shared; each test has vehicles of its own. They need root, and the programs that
+//! `cargo xtask test` builds and installs; without them they fail and say what is missing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod control_plane;
+mod join;
+mod link;
+mod rbac;
+mod supervisor;
+
+use std::net::Ipv4Addr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
+
+/// Limit for whatever a slow machine should manage in a fraction of it.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Address of `red`.
+const RED: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+
+/// Address of a second control plane.
+const PURPLE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
+
+/// What the tests share.
+struct Shared {
+    ground: Ground,
+    red: ControlPlane,
+}
+
+fn equipment() -> Equipment {
+    Equipment {
+        folder: env!("CARGO_TARGET_TMPDIR").into(),
+        double: env!("CARGO_BIN_EXE_k3s-double").into(),
+    }
+}
+
+/// The switch with `red`, started by whichever test comes first.
+fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
+    let start = || {
+        let ground = Ground::new(equipment())?;
+        let red = ControlPlane::start(&ground, "red", RED, &Options::new(Shape::Federation))?;
+        Ok(Shared { ground, red })
+    };
+    SHARED.get_or_init(start).as_ref().unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A vehicle at 10.77.0.`last`.
+fn vehicle(name: &str, last: u8) -> Vehicle {
+    Vehicle::new(&shared().ground, name, Ipv4Addr::new(10, 77, 0, last)).unwrap()
+}
+
+/// A vehicle whose agent runs, told to join `red` with this token.
+fn joining(name: &str, last: u8, token: &str) -> (Vehicle, Process) {
+    let vehicle = vehicle(name, last);
+    vehicle.configure(&shared().red.url(), token).unwrap();
+    let agent = vehicle.start_agent().unwrap();
+    (vehicle, agent)
+}
+
+/// A vehicle that is a member of `red`.
+fn member(name: &str, last: u8) -> (Vehicle, Process) {
+    let red = &shared().red;
+    let (vehicle, agent) = joining(name, last, &red.agent_token().unwrap());
+    wait_ready(name, &agent);
+    (vehicle, agent)
+}
+
+/// Waits until a Node of `red` is ready; else shows what its agent says.
+fn wait_ready(name: &str, agent: &Process) {
+    let ready = shared().red.wait_node(name, "True", LIMIT);
+    ready.unwrap_or_else(|e| panic!("{e}\n{}", agent.last_words()));
+}
+
+/// Waits until a log has a line with `words`.
+fn wait_log(process: &Process, words: &str) {
+    let said = wait_for(&format!("`{words}` in a log"), LIMIT, || {
+        let text = std::fs::read_to_string(process.log()).map_err(|e| e.to_string())?;
+        Ok(text.contains(words).then_some(()))
+    });
+    said.unwrap_or_else(|e| panic!("{e}\n{}", process.last_words()));
+}

@@ -1,0 +1,115 @@
+//! The permissions that ship for vehicles are what they are said to be.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use federation::https::{Answer, Call};
+use federation::wait_for;
+use hyper::Method;
+use serde_json::json;
+
+use crate::{LIMIT, member, shared};
+
+const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
+const VEHICLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
+
+/// Verb, resource and further words of `kubectl auth can-i`, and the answer.
+const RIGHTS: &[(&str, bool)] = &[
+    ("get node/allowed", true),
+    ("patch node/allowed", true),
+    ("delete node/allowed", true),
+    ("list pods --all-namespaces", true),
+    ("create pods --subresource=eviction --all-namespaces", true),
+    ("get daemonsets.apps --all-namespaces", true),
+    ("get secret/allowed.node-password.k3s --namespace=kube-system", true),
+    ("delete secret/allowed.node-password.k3s --namespace=kube-system", true),
+    ("get lease.coordination.k8s.io/allowed --namespace=kube-node-lease", true),
+    ("get node/other", false),
+    ("patch node/other", false),
+    ("delete node/other", false),
+    ("list nodes", false),
+    ("create nodes", false),
+    ("update node/allowed", false),
+    ("patch node/allowed --subresource=status", false),
+    ("create pods --all-namespaces", false),
+    ("delete pods --all-namespaces", false),
+    ("list secrets --namespace=kube-system", false),
+    ("get secret/other.node-password.k3s --namespace=kube-system", false),
+    ("get secret/allowed-token --namespace=outrider", false),
+    ("update lease.coordination.k8s.io/allowed --namespace=kube-node-lease", false),
+    ("get lease.coordination.k8s.io/other --namespace=kube-node-lease", false),
+    ("create clusterrolebindings", false),
+    ("impersonate users", false),
+    ("* *", false),
+];
+
+#[test]
+fn a_vehicle_may_do_what_its_roles_say_and_nothing_else() {
+    let red = &shared().red;
+    red.apply(FLEET).unwrap();
+    red.apply(&VEHICLE.replace("veh-001", "allowed")).unwrap();
+    let account = [
+        "--as=system:serviceaccount:outrider:allowed",
+        "--as-group=system:serviceaccounts",
+        "--as-group=system:serviceaccounts:outrider",
+        "--as-group=system:authenticated",
+    ];
+    let wrong: Vec<String> = RIGHTS
+        .iter()
+        .filter_map(|(words, allowed)| {
+            let mut line = vec!["auth", "can-i"];
+            line.extend(words.split_whitespace());
+            line.extend(account);
+            let said = red.kubectl(&line);
+            // It prints the answer, and fails when that is no; warnings about resources go elsewhere.
+            let said = said.unwrap_or_else(|refused| refused);
+            let yes = said.lines().any(|line| line.trim() == "yes");
+            let no = said.lines().any(|line| line.trim().ends_with("no"));
+            (yes != *allowed || yes == no).then(|| format!("{words}: {said}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_vehicles_token_reaches_its_own_node_alone() {
+    let red = &shared().red;
+    red.apply(FLEET).unwrap();
+    red.apply(&VEHICLE.replace("veh-001", "owned")).unwrap();
+    let (_vehicle, agent) = member("owned", 28);
+    let secret = "/api/v1/namespaces/outrider/secrets/owned-token";
+    let token = wait_for("the token of an account", LIMIT, || {
+        let secret = red.get(secret)?.unwrap_or_default();
+        Ok(secret["data"]["token"].as_str().map(str::to_owned))
+    });
+    let token = String::from_utf8(BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap();
+    let ask = |call: Call| -> Answer {
+        red.call_as(call.header("authorization", format!("Bearer {token}")), None).unwrap()
+    };
+    let node = "/api/v1/nodes/owned";
+    let merge = |path: &str, value: serde_json::Value| {
+        Call::with(Method::PATCH, path, "application/merge-patch+json", value.to_string())
+    };
+    assert_eq!(ask(Call::get(node)).status, 200);
+    assert_eq!(ask(Call::get("/api/v1/nodes")).status, 403);
+    let own = "/api/v1/nodes?fieldSelector=metadata.name%3Downed";
+    assert_eq!(ask(Call::get(own)).json()["items"].as_array().unwrap().len(), 1);
+    let cordon = ask(merge(node, json!({ "spec": { "unschedulable": true } })));
+    assert_eq!(cordon.json()["spec"]["unschedulable"], true, "{}", cordon.text());
+    let ready = json!({ "status": { "conditions": [] } });
+    assert_eq!(ask(merge(&format!("{node}/status"), ready)).status, 403);
+
+    // A precondition on the uid protects a successor; a Node that is gone stays gone.
+    let delete = |uid: &serde_json::Value| {
+        let body = json!({ "preconditions": { "uid": uid } }).to_string();
+        ask(Call::with(Method::DELETE, node, "application/json", body)).status
+    };
+    assert_eq!(delete(&json!("00000000-0000-0000-0000-000000000000")), 409);
+    agent.stop();
+    assert_eq!(delete(&cordon.json()["metadata"]["uid"]), 200);
+    let apply = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "owned" } });
+    let path = format!("{node}?fieldManager=vehicle&force=true");
+    let applied =
+        Call::with(Method::PATCH, &path, "application/apply-patch+yaml", apply.to_string());
+    assert_eq!(ask(applied).status, 403, "creating a Node is not allowed");
+    assert_eq!(red.get(node).unwrap(), None);
+}
