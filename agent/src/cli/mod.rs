@@ -25,7 +25,6 @@ pub mod terminal;
 pub mod text;
 pub mod units;
 mod version;
-mod x509;
 
 use std::process::ExitCode;
 

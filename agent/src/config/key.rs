@@ -149,6 +149,8 @@ pub enum Field<C: 'static = Config> {
     Text(Place<String, C>, fn(&str) -> Result<(), String>),
     /// A text that may be absent.
     OptionalText(Place<Option<String>, C>, fn(&str) -> Result<(), String>),
+    /// A list of so many texts, each of which the function accepts.
+    Texts(Place<Vec<String>, C>, fn(&str) -> Result<(), String>, [usize; 2]),
     /// An absolute path.
     Path(Place<PathBuf, C>),
     /// An absolute path that may be absent.
@@ -203,6 +205,9 @@ impl<C> Field<C> {
             Field::OptionalText(place, check) => {
                 (place.set)(config, Some(value.checked(*check)?.to_owned()));
             }
+            Field::Texts(place, check, limits) => {
+                (place.set)(config, value.texts(*check, *limits)?);
+            }
             Field::Path(place) => (place.set)(config, value.path()?),
             Field::OptionalPath(place) => (place.set)(config, Some(value.path()?)),
             Field::PathOrOff(place) => {
@@ -236,6 +241,7 @@ impl<C> Field<C> {
             Field::Word(place, _) => same(place, a, b),
             Field::Text(place, _) => same(place, a, b),
             Field::OptionalText(place, _) => same(place, a, b),
+            Field::Texts(place, ..) => same(place, a, b),
             Field::Path(place) => same(place, a, b),
             Field::OptionalPath(place) | Field::PathOrOff(place) => same(place, a, b),
             Field::OptionalAddress(place) | Field::AddressOrOff(place) => same(place, a, b),
@@ -272,6 +278,7 @@ impl<C> Field<C> {
                 words.join(", ")
             }
             Field::Text(..) | Field::OptionalText(..) => "text".to_owned(),
+            Field::Texts(_, _, [min, max]) => format!("list of {min} to {max} texts"),
             Field::Path(_) | Field::OptionalPath(_) => "absolute path".to_owned(),
             Field::PathOrOff(_) => format!("absolute path, or `\"{OFF}\"`"),
             Field::OptionalAddress(_) => "address and port".to_owned(),
@@ -379,6 +386,18 @@ impl Written<'_> {
         let text = self.text()?;
         check(text).map_err(|text| self.fault(text))?;
         Ok(text)
+    }
+
+    fn texts(
+        &self,
+        check: fn(&str) -> Result<(), String>,
+        [min, max]: [usize; 2],
+    ) -> Result<Vec<String>, Vec<Fault>> {
+        let list = self.list("texts")?;
+        if !(min..=max).contains(&list.len()) {
+            return Err(self.fault(format!("the list must have {min} to {max} entries")));
+        }
+        collect(list, |item| item.checked(check).map(str::to_owned))
     }
 
     fn word(&self, words: &'static [Word]) -> Result<&'static str, Vec<Fault>> {

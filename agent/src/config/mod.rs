@@ -28,6 +28,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::core::membership::{CaHash, Server};
+
 /// Which daemon interface to read (`mesh.daemon`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DaemonChoice {
@@ -289,6 +291,26 @@ pub struct GatherMqtt {
     pub password_file: Option<PathBuf>,
 }
 
+/// `[k3s]`: k3s on this vehicle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct K3s {
+    /// Folder of its data.
+    pub data_folder: PathBuf,
+}
+
+/// `[[federation]]`: a cluster that this vehicle may join.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Federation {
+    /// Name.
+    pub name: String,
+    /// Servers as written.
+    pub servers: Vec<String>,
+    /// File that holds the token.
+    pub token_file: PathBuf,
+    /// Hash of the authority as written.
+    pub ca_hash: Option<String>,
+}
+
 /// How records get in beside the control socket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gather {
@@ -326,12 +348,16 @@ pub struct Config {
     pub spool: Spool,
     /// `[delivery]`.
     pub delivery: Delivery,
+    /// `[k3s]`.
+    pub k3s: K3s,
     /// `[log]`.
     pub log: Log,
     /// `[[stream]]`.
     pub stream: Vec<Stream>,
     /// `[[gather.folder]]` and `[[gather.mqtt]]`.
     pub gather: Gather,
+    /// `[[federation]]`.
+    pub federation: Vec<Federation>,
 }
 
 /// Stream of the agent's own events.
@@ -345,6 +371,20 @@ impl Stream {
     #[must_use]
     pub fn undeclared(name: &str) -> Stream {
         Stream { name: name.to_owned(), ..keys::STREAM.defaults() }
+    }
+}
+
+impl Federation {
+    /// Its servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Server> {
+        self.servers.iter().filter_map(|server| Server::parse(server).ok()).collect()
+    }
+
+    /// The hash of its authority.
+    #[must_use]
+    pub fn ca_hash(&self) -> Option<CaHash> {
+        self.ca_hash.as_deref().and_then(CaHash::parse)
     }
 }
 
@@ -441,9 +481,11 @@ impl Config {
                 bytes_per_day: None,
                 memory: 0,
             },
+            k3s: K3s { data_folder: PathBuf::new() },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),
             gather: Gather::default(),
+            federation: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use spool::limits::STREAMS_MAX;
 
 use super::Config;
+use crate::core::membership::{CaHash, Server};
 use crate::core::record::{CONTENT_TYPE_BYTES_MAX, check_stream_name};
 
 /// Longest vehicle name: one DNS label, which is what a host name and a Kubernetes label may hold.
@@ -90,6 +91,19 @@ pub(crate) fn topic(text: &str) -> Result<(), String> {
 /// Accepts the name of a stream.
 pub(crate) fn stream_name(text: &str) -> Result<(), String> {
     check_stream_name(text)
+}
+
+/// Accepts a server of a federation.
+pub(crate) fn server(text: &str) -> Result<(), String> {
+    Server::parse(text).map(drop)
+}
+
+/// Accepts the hash of an authority.
+pub(crate) fn ca_hash(text: &str) -> Result<(), String> {
+    match CaHash::parse(text) {
+        Some(_) => Ok(()),
+        None => Err("this is no hash; write the 64 digits after `K10` in a full token".to_owned()),
+    }
 }
 
 /// Accepts what can be a media type: short, printable ASCII.

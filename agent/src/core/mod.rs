@@ -24,3 +24,4 @@ pub mod state;
 pub mod status;
 pub mod telemetry;
 pub mod time;
+pub mod x509;

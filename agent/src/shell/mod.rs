@@ -3,6 +3,9 @@
 
 pub mod adjtimex;
 pub mod clock;
+mod digest;
+pub mod disk;
+pub mod federation;
 pub mod fleet;
 pub mod gather;
 pub mod http;

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+};
 
 use crate::shell::clock;
 
@@ -112,11 +114,7 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
         })?;
     }
 
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_details(provider, Arc::new(WallClock))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(Error::Library)?
-        .with_root_certificates(roots);
+    let builder = client_builder().map_err(Error::Library)?.with_root_certificates(roots);
     let mut config = match (files.certificate.as_deref(), files.key.as_deref()) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => builder
@@ -127,6 +125,17 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
     // The configuration lives for one connection: a store of sessions to resume would only cost memory.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// A configuration of the project's choices, to which trust and identity are to be added.
+///
+/// # Errors
+///
+/// The TLS library cannot be set up.
+pub fn client_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_details(provider, Arc::new(WallClock))
+        .with_protocol_versions(&[&rustls::version::TLS13])
 }
 
 /// The wall clock as [`clock::wall`] reads it. The library's own reading stands still in 2038, or panics, on 32-bit machines

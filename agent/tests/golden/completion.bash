@@ -49,7 +49,7 @@ _outrider() {
             "status") words="--json --connect -c --config -h --help" ;;
             "mesh") words="--json --direct --connect -c --config -h --help" ;;
             "put") words="-l --lines -t --content-type --accepted --json -c --config -h --help" files=1 ;;
-            "check") words="--json -c --config -h --help" ;;
+            "check") words="--json -c --config -h --help configuration user identity clock daemon metric vehicles hardware http control spool credentials certificates broker federation" ;;
             "decode") words="-b --birth --batches --connect --topic -n --count -c --config -h --help" files=1 ;;
             "fleet") words="--connect --prefix --state --streams-to --rotate --forward --listen --client-id --keep -c --config -h --help" ;;
             "spool ls") words="--json -c --config -h --help" files=1 ;;

@@ -43,6 +43,7 @@ complete -c outrider -n '__fish_seen_subcommand_from put' -F
 complete -c outrider -n '__fish_seen_subcommand_from check; and not __fish_seen_subcommand_from spool; and not __fish_seen_subcommand_from config' -l json -d 'Print one JSON document instead of text'
 complete -c outrider -n '__fish_seen_subcommand_from check; and not __fish_seen_subcommand_from spool; and not __fish_seen_subcommand_from config' -s c -l config -r -F -d 'Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml'
 complete -c outrider -n '__fish_seen_subcommand_from check; and not __fish_seen_subcommand_from spool; and not __fish_seen_subcommand_from config' -s h -l help -d 'Print help'
+complete -c outrider -n '__fish_seen_subcommand_from check; and not __fish_seen_subcommand_from spool; and not __fish_seen_subcommand_from config' -a 'configuration user identity clock daemon metric vehicles hardware http control spool credentials certificates broker federation'
 complete -c outrider -n '__fish_seen_subcommand_from decode' -s b -l birth -r -F -d 'Name series by this birth document'
 complete -c outrider -n '__fish_seen_subcommand_from decode' -l batches -d 'Print one line for each batch, with one list of values for each series'
 complete -c outrider -n '__fish_seen_subcommand_from decode' -l connect -x -d 'Read from this MQTT broker; with --config, as section `[mqtt]` says how (user, TLS)'

@@ -97,7 +97,9 @@ _outrider() {
             '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
             '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
             '-h[Print help]' \
-            '--help[Print help]' ;;
+            '--help[Print help]' \
+            '::CHECK:(configuration user identity clock daemon metric vehicles hardware http control spool credentials certificates broker federation)' \
+            '::NAME: ' ;;
         "decode") _arguments \
             '-b[Name series by this birth document]:FILE:_files' \
             '--birth[Name series by this birth document]:FILE:_files' \

@@ -5,8 +5,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::{Check, Context, Finding, Verdict};
 use crate::cli::units::date;
-use crate::cli::x509::{Validity, validity};
 use crate::core::time::ClockQuality;
+use crate::core::x509::{Validity, validity};
 use crate::shell::{clock, tls};
 
 pub(super) const CHECK: Check = Check {

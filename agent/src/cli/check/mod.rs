@@ -8,6 +8,7 @@ mod configuration;
 mod control;
 mod credentials;
 pub(super) mod daemon;
+mod federation;
 mod hardware;
 mod http;
 mod identity;
@@ -23,7 +24,7 @@ use olsr_bridge::failure::Failure as DaemonFailure;
 use olsr_bridge::view::MeshView;
 use serde::Serialize;
 
-use super::command::{Arguments, CONFIG, Command, JSON};
+use super::command::{Arguments, CONFIG, Command, JSON, Operand, Value};
 use super::config::source;
 use super::exit::{Exit, Failure, Outcome};
 use super::terminal::{COLUMNS, Style, Terminal};
@@ -40,10 +41,30 @@ pub(super) const COMMAND: Command = Command {
          reason and a remedy. Nothing is changed, and the agent may run meanwhile.",
         "Run it as the user of the agent, or as root, to see what the agent can read. Warnings \
          alone leave the exit status at 0.",
+        "`check federation NAME` shows the token to that federation's server as well, which it \
+         otherwise does not: that costs the server more than everything else.",
     ],
-    operands: &[],
+    operands: &[
+        Operand {
+            name: "CHECK",
+            value: Value::Words(IDS),
+            required: false,
+            doc: "Look at this alone: configuration, user, identity, clock, daemon, metric, \
+                  vehicles, hardware, http, control, spool, credentials, certificates, broker, \
+                  federation",
+        },
+        Operand {
+            name: "NAME",
+            value: Value::Text,
+            required: false,
+            doc: "Name of the federation, after `federation`",
+        },
+    ],
     options: &[JSON, CONFIG],
-    examples: &[("sudo -u outrider outrider check", "see what the service sees")],
+    examples: &[
+        ("sudo -u outrider outrider check", "see what the service sees"),
+        ("sudo outrider check federation purple", "could this vehicle join?"),
+    ],
     run,
 };
 
@@ -77,6 +98,26 @@ static CHECKS: &[Check] = &[
     credentials::CHECK,
     certificates::CHECK,
     broker::CHECK,
+    federation::CHECK,
+];
+
+/// Their ids.
+const IDS: &[&str] = &[
+    "configuration",
+    "user",
+    "identity",
+    "clock",
+    "daemon",
+    "metric",
+    "vehicles",
+    "hardware",
+    "http",
+    "control",
+    "spool",
+    "credentials",
+    "certificates",
+    "broker",
+    "federation",
 ];
 
 /// How something was found.
@@ -122,6 +163,8 @@ struct Context {
     /// The configuration, or that of a machine without file when the file is not valid.
     config: Config,
     invalid: Option<LoadError>,
+    /// The federation that was asked for.
+    named: Option<String>,
     runtime: tokio::runtime::Runtime,
     /// One reading of the routing daemon for all checks: it is not to be bothered more than needed.
     sample: OnceCell<Result<MeshView, DaemonFailure>>,
@@ -136,7 +179,7 @@ impl Context {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(
             |error| Failure::new(Exit::Failed, format!("cannot start checking: {error}")),
         )?;
-        Ok(Context { source, config, invalid, runtime, sample: OnceCell::new() })
+        Ok(Context { source, config, invalid, named: None, runtime, sample: OnceCell::new() })
     }
 
     fn wait<T>(&self, future: impl Future<Output = T>) -> T {
@@ -164,10 +207,18 @@ struct Entry {
 }
 
 fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
-    let context = Context::new(source(arguments))?;
+    let mut context = Context::new(source(arguments))?;
+    let mut operands = arguments.operands().iter().map(|operand| operand.to_string_lossy());
+    let only = operands.next();
+    context.named = operands.next().map(std::borrow::Cow::into_owned);
+    if context.named.is_some() && only.as_deref() != Some(federation::CHECK.id) {
+        let text = "a name can only stand after `check federation`; leave it out";
+        return Err(Failure::new(Exit::Usage, text.to_owned()));
+    }
+    let is_wanted = |check: &&Check| only.as_deref().is_none_or(|only| only == check.id);
     let json = arguments.flag(&JSON);
     let mut report = Report { errors: 0, warnings: 0, findings: Vec::new() };
-    for check in CHECKS {
+    for check in CHECKS.iter().filter(is_wanted) {
         for finding in look(check, &context) {
             match finding.verdict {
                 Verdict::Ok | Verdict::Skipped => {}

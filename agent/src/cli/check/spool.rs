@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 use spool::{Files, Lock, Storage as _};
 
@@ -10,6 +9,7 @@ use super::{Check, Context, Finding};
 use crate::cli::client::{Endpoint, get};
 use crate::cli::units::bytes;
 use crate::core::status::SpoolStatus;
+use crate::shell::disk::free_bytes;
 
 pub(super) const CHECK: Check = Check {
     id: "spool",
@@ -149,9 +149,7 @@ fn writable(folder: &Path, existing: &Path) -> Vec<Finding> {
 }
 
 fn space(existing: &Path, size: u64) -> Option<Finding> {
-    let stat = statvfs(existing).ok()?;
-    #[allow(clippy::useless_conversion, reason = "both are 32 bits on some targets")]
-    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let free = free_bytes(existing).ok()?;
     (free < size).then(|| {
         Finding::warning(
             format!(

@@ -65,6 +65,7 @@ fn free_port() -> u16 {
 fn every_check_has_its_own_id_and_its_reason() {
     let ids: BTreeSet<&str> = CHECKS.iter().map(|check| check.id).collect();
     assert_eq!(ids.len(), CHECKS.len());
+    assert!(CHECKS.iter().map(|check| &check.id).eq(IDS));
     for check in CHECKS {
         assert!(!check.reason.ends_with('.') && !check.title.ends_with('.'), "{}", check.id);
     }

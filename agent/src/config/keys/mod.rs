@@ -1,6 +1,7 @@
 //! The table of all keys: the one place that says what can be configured.
 
 mod delivery;
+mod federation;
 mod gather;
 mod hardware;
 mod links;
@@ -25,11 +26,13 @@ pub static SECTIONS: &[Section] = &[
     mqtt::MQTT,
     spool::SPOOL,
     delivery::DELIVERY,
+    federation::K3S,
     service::LOG,
 ];
 
 /// All tables that may be written several times, in the order of the reference page.
-pub(crate) static LISTS: &[&'static dyn TableList] = &[&STREAM, &gather::FOLDER, &gather::MQTT];
+pub(crate) static LISTS: &[&'static dyn TableList] =
+    &[&STREAM, &gather::FOLDER, &gather::MQTT, &federation::FEDERATION];
 
 /// All keys with their sections.
 pub(crate) fn all() -> impl Iterator<Item = (&'static Section, &'static Key)> {

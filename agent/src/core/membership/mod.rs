@@ -37,6 +37,9 @@ mod contact;
 mod intent;
 mod machine;
 mod policy;
+pub mod preflight;
+mod server;
+mod token;
 
 use std::time::Duration;
 
@@ -46,6 +49,8 @@ pub use self::contact::Contact;
 pub use self::intent::{Deferred, INTENT_VERSION, Intent, IntentError, LeaveStep, Place, Wish};
 pub use self::machine::Machine;
 pub use self::policy::{Federation, Policy};
+pub use self::server::Server;
+pub use self::token::{CaHash, Token, TokenError};
 use crate::core::time::Mono;
 
 /// Where the vehicle stands, for people and programs.

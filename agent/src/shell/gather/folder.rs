@@ -50,11 +50,11 @@ use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::digest::Digest;
 use super::{Ack, Intake, Receipts, Refused, Teller};
 use crate::config::GatherFolder;
 use crate::core::record::CONTENT_TYPE_BYTES_MAX;
 use crate::core::record::file::{CHUNK_TYPE, MANIFEST_TYPE};
+use crate::shell::digest::Digest;
 
 /// Bytes of one chunk: large enough to cost nothing, small enough that a slow link gets something done between two
 /// interruptions.

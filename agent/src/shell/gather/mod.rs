@@ -4,7 +4,6 @@
 //!
 //! Nothing is queued here and nothing is retried for ever: a source that gets no room is told so, and keeps its record.
 
-pub(super) mod digest;
 pub mod folder;
 mod intake;
 pub mod mqtt;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use super::Streams;
 use crate::core::fleet::files::{FOLDER, Part, Step};
-use crate::shell::gather::digest::Digest;
+use crate::shell::digest::Digest;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 256 << 10;

@@ -13,6 +13,13 @@ impl Digest {
         Digest(suite.common.hash_provider.start())
     }
 
+    /// Of one piece.
+    pub fn of(content: &[u8]) -> [u8; 32] {
+        let mut digest = Digest::new();
+        digest.update(content);
+        digest.bytes()
+    }
+
     /// Takes in the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
@@ -20,7 +27,11 @@ impl Digest {
 
     /// The digest in hexadecimal.
     pub fn finish(self) -> String {
-        self.0.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn bytes(self) -> [u8; 32] {
+        self.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 
@@ -36,5 +47,6 @@ mod tests {
         digest.update(b"bc");
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.finish(), expected);
+        assert_eq!(Digest::of(b"abc")[..2], [0xba, 0x78]);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads from when to when a certificate is valid (X.509, RFC 5280 section 4.1). Checks no
+//! Reads who issued a certificate to whom, and from when to when it is valid (X.509, RFC 5280 section 4.1). Checks no
 //! signature and nothing else.
 
 /// When a certificate is valid, in milliseconds since 1970.
@@ -17,9 +17,36 @@ const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
+/// Who issued a certificate to whom, as DER: equal bytes are the same name (RFC 5280 section 4.1.2.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// Who signed it.
+    pub issuer: &'a [u8],
+    /// Whose it is.
+    pub subject: &'a [u8],
+}
+
 /// The validity in a certificate's DER form; `None` when it is not one.
 #[must_use]
 pub fn validity(certificate: &[u8]) -> Option<Validity> {
+    let (_, body) = element(from_issuer(certificate)?, SEQUENCE)?;
+    let (validity, _) = element(body, SEQUENCE)?;
+    let (from_ms, rest) = time(validity)?;
+    let (until_ms, _) = time(rest)?;
+    Some(Validity { from_ms, until_ms })
+}
+
+/// The names in a certificate's DER form; `None` when it is not one.
+#[must_use]
+pub fn names(certificate: &[u8]) -> Option<Names<'_>> {
+    let (issuer, body) = element(from_issuer(certificate)?, SEQUENCE)?;
+    let (_, body) = element(body, SEQUENCE)?; // validity
+    let (subject, _) = element(body, SEQUENCE)?;
+    Some(Names { issuer, subject })
+}
+
+/// What is signed, from the issuer on.
+fn from_issuer(certificate: &[u8]) -> Option<&[u8]> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (body, _) = element(certificate, SEQUENCE)?;
     let body = match element(body, VERSION) {
@@ -28,11 +55,7 @@ pub fn validity(certificate: &[u8]) -> Option<Validity> {
     };
     let (_, body) = element(body, INTEGER)?; // serial number
     let (_, body) = element(body, SEQUENCE)?; // signature algorithm
-    let (_, body) = element(body, SEQUENCE)?; // issuer
-    let (validity, _) = element(body, SEQUENCE)?;
-    let (from_ms, rest) = time(validity)?;
-    let (until_ms, _) = time(rest)?;
-    Some(Validity { from_ms, until_ms })
+    Some(body)
 }
 
 /// Content of the element with `tag` at the front, and what follows it.
@@ -118,9 +141,27 @@ mod tests {
     }
 
     #[test]
+    fn issuer_and_subject_are_read() {
+        let name = |name: &str| {
+            let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+            parameters
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = name("root").self_signed(&key).unwrap();
+        let issuer_parameters = name("root");
+        let issuer = rcgen::Issuer::from_params(&issuer_parameters, &key);
+        let leaf = name("leaf").signed_by(&key, &issuer).unwrap();
+        let (root, leaf) = (names(root.der()).unwrap(), names(leaf.der()).unwrap());
+        assert_eq!(root.issuer, root.subject);
+        assert_eq!(leaf.issuer, root.subject);
+        assert_ne!(leaf.subject, root.subject);
+    }
+
+    #[test]
     fn what_is_no_certificate_has_no_validity() {
         for bytes in [&b""[..], b"\x30", b"\x30\xff", b"\x30\x84\xff\xff\xff\xff", b"hello"] {
-            assert_eq!(validity(bytes), None, "{bytes:?}");
+            assert_eq!((validity(bytes), names(bytes)), (None, None), "{bytes:?}");
         }
     }
 
@@ -128,6 +169,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = validity(&bytes);
+            let _ = names(&bytes);
             let _ = time(&bytes);
         }
 

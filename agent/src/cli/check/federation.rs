@@ -1,0 +1,51 @@
+//! Could this vehicle join its federations?
+
+use super::{Check, Context, Finding, Verdict};
+use crate::core::membership::preflight;
+use crate::shell::federation::{Plan, look};
+
+pub(super) const CHECK: Check = Check {
+    id: "federation",
+    title: "Federations",
+    reason: "a join that cannot succeed is not begun, and the vehicle stays alone",
+    needs_config: true,
+    run,
+};
+
+fn run(context: &Context) -> Vec<Finding> {
+    let config = &context.config;
+    if config.federation.is_empty() {
+        return Finding::skipped("none is configured");
+    }
+    let wanted = |name: &str| context.named.as_deref().is_none_or(|wanted| wanted == name);
+    let mut findings = Vec::new();
+    for federation in config.federation.iter().filter(|federation| wanted(&federation.name)) {
+        let plan = Plan {
+            federation,
+            data_folder: &config.k3s.data_folder,
+            // Only for somebody who asks for this one: it costs the server far more than all the rest.
+            with_token: context.named.is_some(),
+        };
+        let looked = context.wait(look(plan));
+        findings.extend(looked.into_iter().map(|finding| shown(&federation.name, finding)));
+    }
+    if findings.is_empty() {
+        let known: Vec<&str> = config.federation.iter().map(|known| known.name.as_str()).collect();
+        findings.push(Finding::error(
+            format!("`{}` is not configured", context.named.as_deref().unwrap_or_default()),
+            format!("write one of {}, or add it to the configuration", known.join(", ")),
+        ));
+    }
+    findings
+}
+
+fn shown(name: &str, finding: preflight::Finding) -> Finding {
+    let verdict = match finding.verdict {
+        preflight::Verdict::Good => Verdict::Ok,
+        preflight::Verdict::Skipped => Verdict::Skipped,
+        preflight::Verdict::Doubt => Verdict::Warning,
+        preflight::Verdict::Bad(_) => Verdict::Error,
+    };
+    let text = format!("{name}, {}: {}", finding.stage.word(), finding.text);
+    Finding { verdict, text, remedy: finding.remedy }
+}

@@ -1,0 +1,426 @@
+//! A federation seen from this vehicle, before it is joined: the stages of the pre-flight, with real sockets and files. What is
+//! made of what is seen is decided in [`crate::core::membership::preflight`].
+//!
+//! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
+//! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
+
+mod probe;
+mod trust;
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Frame;
+use rustls::{CertificateError, ClientConfig};
+
+use self::probe::{Answer, Target, Trouble, ask, route};
+use self::trust::Bundle;
+use crate::config;
+use crate::core::membership::preflight::{self, Cure, Finding, REQUEST_MAX, REQUESTS, Stage};
+use crate::core::membership::{CaHash, Server, Token};
+use crate::shell::disk::free_bytes;
+use crate::shell::{clock, tls};
+
+/// Mode bits of everybody but the owner.
+const OTHERS: u32 = 0o077;
+
+/// A request without body.
+struct EmptyBody;
+
+impl hyper::body::Body for EmptyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+/// What is to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The federation.
+    pub federation: &'a config::Federation,
+    /// Folder of k3s's data.
+    pub data_folder: &'a Path,
+    /// Show the token to the server.
+    pub with_token: bool,
+}
+
+/// Looks at a federation. Findings are in the order of [`Stage`]; the first that is bad is the last, except that what is wrong on
+/// this vehicle does not hide what is wrong on the way.
+pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
+    let (mut findings, token) = credentials(plan.federation);
+    findings.push(space(plan.data_folder));
+    let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
+    let mut best: Vec<Finding> = Vec::new();
+    for server in plan.federation.servers() {
+        let shown = token.as_ref().filter(|_| plan.with_token);
+        let found = server_stages(&server, ca, shown).await;
+        let (is_good, further) = (!found.iter().any(Finding::is_bad), found.len() > best.len());
+        if is_good || further {
+            best = found;
+        }
+        if is_good {
+            break;
+        }
+    }
+    findings.extend(best);
+    findings
+}
+
+/// The token and the hash, as they are on this vehicle.
+fn credentials(federation: &config::Federation) -> (Vec<Finding>, Option<Token>) {
+    const STAGE: Stage = Stage::Credentials;
+    let path = &federation.token_file;
+    let shown = path.display();
+    let bad = |text: String, remedy: &str| Finding::bad(STAGE, Cure::Person, text, remedy);
+    let content = match tls::read_small_file(path) {
+        Ok(content) => content,
+        Err(error) => {
+            let text = format!("the token cannot be read from {shown}: {error}");
+            return (
+                vec![bad(text, "put the token there, readable by the agent's user alone")],
+                None,
+            );
+        }
+    };
+    let token = match Token::parse(&String::from_utf8_lossy(&content)) {
+        Ok(token) => token,
+        Err(error) => {
+            let text = format!("{shown} holds no token: {error}");
+            return (vec![bad(text, "make one at the server: `k3s token create --ttl 24h`")], None);
+        }
+    };
+    let mut findings = Vec::new();
+    match (token.ca(), federation.ca_hash()) {
+        (Some(own), Some(configured)) if own != configured => findings.push(bad(
+            format!("the token in {shown} names another authority than `ca_hash`"),
+            "find out which of the two belongs to this federation, and correct the other",
+        )),
+        (None, None) => findings.push(bad(
+            format!("the token in {shown} does not name the server's authority"),
+            "use the full token (it begins with `K10`), or set `ca_hash`: without it whoever answers would be trusted",
+        )),
+        (Some(_), _) | (None, Some(_)) => {}
+    }
+    if token.is_of_server() {
+        findings.push(Finding::doubt(
+            STAGE,
+            format!("the token in {shown} is that of a server: whoever takes this vehicle owns the federation"),
+            "use the token for agents (`agent-token`), or one of `k3s token create`",
+        ));
+    }
+    let mode = fs::metadata(path).map(|metadata| metadata.permissions().mode());
+    if mode.is_ok_and(|mode| mode & OTHERS != 0) {
+        findings.push(Finding::doubt(
+            STAGE,
+            format!("others on this vehicle may read {shown}"),
+            format!("chmod 600 {shown}"),
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::good(STAGE, "a token that names the server's authority"));
+    }
+    (findings, Some(token))
+}
+
+fn space(folder: &Path) -> Finding {
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    match free_bytes(existing) {
+        Ok(free) => preflight::space(&folder.display().to_string(), free),
+        Err(error) => Finding::skipped(
+            Stage::Space,
+            format!("the room at {} cannot be told: {error}", existing.display()),
+        ),
+    }
+}
+
+/// From the way to the server up to the token.
+async fn server_stages(server: &Server, ca: Option<CaHash>, token: Option<&Token>) -> Vec<Finding> {
+    let targets = match probe::targets(server).await {
+        Ok(targets) => targets,
+        Err(text) => {
+            let remedy =
+                "write an address into `servers`: the mesh has no resolver that could be away";
+            return vec![Finding::bad(Stage::Route, Cure::Time, text, remedy)];
+        }
+    };
+    let mut best = Vec::new();
+    for target in targets {
+        let mut findings = Vec::new();
+        // Ok when every stage was passed; otherwise the last finding says where it ended.
+        let passed = target_stages(&target, server, ca, token, &mut findings).await.is_ok();
+        if passed {
+            return findings;
+        }
+        if findings.len() > best.len() {
+            best = findings;
+        }
+    }
+    best
+}
+
+/// The stages that a server did not pass; said by the last finding.
+struct Ended;
+
+async fn target_stages(
+    target: &Target,
+    server: &Server,
+    ca: Option<CaHash>,
+    token: Option<&Token>,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Ended> {
+    let mut end = |finding: Finding| {
+        let is_bad = finding.is_bad();
+        findings.push(finding);
+        if is_bad { Err(Ended) } else { Ok(()) }
+    };
+    end(match route(target.address).await {
+        Ok(()) => {
+            Finding::good(Stage::Route, format!("there is a route to {}", target.address.ip()))
+        }
+        Err(error) => Finding::bad(
+            Stage::Route,
+            Cure::Time,
+            format!("there is no route to {}: {error}", target.address.ip()),
+            "nothing if the vehicle is out of reach; otherwise see `outrider mesh` and the server's announced addresses",
+        ),
+    })?;
+
+    let anybody = match trust::of_anybody() {
+        Ok(anybody) => anybody,
+        Err(error) => {
+            let text = format!("TLS cannot be set up: {error}");
+            return end(Finding::bad(Stage::Authority, Cure::Person, text, "report this"));
+        }
+    };
+    let mut meter = Meter::default();
+    let answer = match meter.ask_until(target, &anybody, "/cacerts").await {
+        Ok(answer) => answer,
+        Err(trouble) => {
+            if !matches!(trouble, Trouble::Connect(_) | Trouble::Slow("connecting")) {
+                end(connected(target))?;
+            }
+            return end(refused(trouble, server, target));
+        }
+    };
+    end(connected(target))?;
+    let (finding, trusted) = authority(&answer, ca);
+    end(finding)?;
+    let Some(trusted) = trusted else { return Err(Ended) };
+    end(preflight::clock(answer.date_ms, &clock::now()))?;
+
+    match meter.ask_until(target, &trusted, "/ping").await {
+        Ok(answer) if answer.status == 200 => {
+            let text = format!("the server's certificate is for {}", server.host);
+            end(Finding::good(Stage::Name, text))?;
+        }
+        Ok(answer) => {
+            return end(Finding::bad(
+                Stage::Name,
+                Cure::Person,
+                format!("{server} answered {} to /ping, where k3s answers 200", answer.status),
+                "see that `servers` names a k3s server and not something in front of it",
+            ));
+        }
+        Err(trouble) => return end(refused(trouble, server, target)),
+    }
+    while meter.took.len() < REQUESTS {
+        // What went wrong counts as a request that did not end.
+        let _ = meter.ask(target, &trusted, "/ping").await;
+    }
+    end(preflight::speed(&meter.took))?;
+
+    let Some(token) = token else { return Ok(()) };
+    let authorization = token.authorization();
+    let asked =
+        ask(target, &trusted, "/v1-k3s/readyz", Some(authorization.as_str()), REQUEST_MAX).await;
+    match asked {
+        Ok(answer) => end(preflight::token(answer.status)),
+        Err(trouble) => end(Finding { stage: Stage::Token, ..refused(trouble, server, target) }),
+    }
+}
+
+fn connected(target: &Target) -> Finding {
+    Finding::good(Stage::Connect, format!("{} accepts connections", target.address))
+}
+
+/// The requests of one pre-flight.
+#[derive(Debug, Default)]
+struct Meter {
+    /// How long each took that was to end in time; `None` when it did not.
+    took: Vec<Option<Duration>>,
+}
+
+impl Meter {
+    async fn ask(
+        &mut self,
+        target: &Target,
+        tls: &Arc<ClientConfig>,
+        path: &str,
+    ) -> Result<Answer, Trouble> {
+        let answer = ask(target, tls, path, None, REQUEST_MAX).await;
+        self.took.push(answer.as_ref().ok().map(|answer| answer.took));
+        answer
+    }
+
+    /// Again after what a bad link explains, as often as a link may fail.
+    async fn ask_until(
+        &mut self,
+        target: &Target,
+        tls: &Arc<ClientConfig>,
+        path: &str,
+    ) -> Result<Answer, Trouble> {
+        loop {
+            match self.ask(target, tls, path).await {
+                Err(Trouble::Slow(_)) if self.failures() <= preflight::FAILURES_MAX => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn failures(&self) -> usize {
+        self.took.iter().filter(|took| took.is_none()).count()
+    }
+}
+
+/// Whose authority the server shows, and TLS that trusts it.
+fn authority(answer: &Answer, ca: Option<CaHash>) -> (Finding, Option<Arc<ClientConfig>>) {
+    const STAGE: Stage = Stage::Authority;
+    let stranger =
+        |text: String, remedy: &str| (Finding::bad(STAGE, Cure::Person, text, remedy), None);
+    if answer.status != 200 {
+        return stranger(
+            format!("the server answered {} to /cacerts, where k3s answers 200", answer.status),
+            "see that `servers` names a k3s server and not something in front of it",
+        );
+    }
+    let Some(expected) = ca else {
+        return stranger(
+            "nobody said which authority to trust".to_owned(),
+            "use the full token (it begins with `K10`), or set `ca_hash`",
+        );
+    };
+    let bundle = match Bundle::read(answer.body.clone()) {
+        Ok(bundle) => bundle,
+        Err(error) => {
+            let text = format!("what the server shows as its authority cannot be used: {error}");
+            return stranger(text, "look at `/cacerts` of the server");
+        }
+    };
+    let shown = bundle.hash();
+    if shown != expected {
+        return stranger(
+            format!(
+                "foreign cluster or man in the middle: the server's authority has the hash {shown}, not {expected}"
+            ),
+            "if the federation was set up anew, get its new token; otherwise find out who answers at this address",
+        );
+    }
+    match bundle.trusted() {
+        Ok(trusted) => {
+            (Finding::good(STAGE, "the server's authority is the expected one"), Some(trusted))
+        }
+        Err(error) => {
+            let text = format!("the server's authority cannot be used: {error}");
+            stranger(text, "an authority needs a certificate of version 3 that may sign others")
+        }
+    }
+}
+
+/// A request that got no answer.
+fn refused(trouble: Trouble, server: &Server, target: &Target) -> Finding {
+    let address = target.address;
+    match trouble {
+        Trouble::Connect(error) => Finding::bad(
+            Stage::Connect,
+            Cure::Time,
+            format!("{address} does not accept connections: {error}"),
+            "see that k3s runs there, and that no firewall is in the way",
+        ),
+        Trouble::Slow("connecting") => Finding::bad(
+            Stage::Connect,
+            Cure::Time,
+            format!("{address} did not answer within {} s", REQUEST_MAX.as_secs()),
+            "nothing if the link is bad; otherwise a firewall may drop the packets",
+        ),
+        Trouble::Slow(part) => Finding::bad(
+            Stage::Speed,
+            Cure::Time,
+            format!(
+                "link too slow for k3s to join: {part} did not end within {} s, again and again",
+                REQUEST_MAX.as_secs()
+            ),
+            "nothing: the agent waits for a better link and gathers data meanwhile",
+        ),
+        Trouble::Tls(error) => certificate(&error, server),
+        Trouble::Broken(text) => Finding::bad(
+            Stage::Authority,
+            Cure::Time,
+            format!("{address} answered, and not as a k3s server: {text}"),
+            "see that `servers` names a k3s server and not something else on that port",
+        ),
+    }
+}
+
+/// A TLS handshake that failed.
+fn certificate(error: &std::io::Error, server: &Server) -> Finding {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let person =
+        |stage, text: String, remedy: String| Finding::bad(stage, Cure::Person, text, remedy);
+    match cause {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => person(
+            Stage::Name,
+            format!("the server's certificate is not for {}", server.host),
+            format!("add `tls-san: [\"{}\"]` to the server's k3s configuration and restart it", server.host),
+        ),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+        )) => person(
+            Stage::Clock,
+            "by this machine's clock the server's certificate is not valid yet".to_owned(),
+            "set this machine's clock: GPS, NTP over the mesh, or a battery for the clock chip".to_owned(),
+        ),
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => person(
+            Stage::Clock,
+            "by this machine's clock the server's certificate has expired".to_owned(),
+            "restart k3s at the server, which renews it, or set this machine's clock if that is wrong".to_owned(),
+        ),
+        Some(rustls::Error::InvalidCertificate(cause)) => person(
+            Stage::Authority,
+            format!("the server's certificate is not of the authority that it shows: {cause:?}"),
+            "find out who answers at this address: its certificate and its authority do not belong together".to_owned(),
+        ),
+        Some(other) => Finding::bad(
+            Stage::Authority,
+            Cure::Time,
+            format!("TLS with {server} failed: {other}"),
+            "see that k3s listens on that port, and the server's log",
+        ),
+        None => Finding::bad(
+            Stage::Connect,
+            Cure::Time,
+            format!("{server} closed the connection: {error}"),
+            "see the server's log",
+        ),
+    }
+}
