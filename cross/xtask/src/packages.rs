@@ -25,7 +25,14 @@ pub const FOR_TESTS: &[Program] = &[
     (&["etcd"], "etcd-server"),
     (&["ip"], "iproute2"),
     (&["openssl"], "openssl"),
+    (&["containerd"], "containerd"),
+    (&["runc"], "runc"),
+    (&["dbus-daemon"], "dbus-daemon"),
+    (&["systemctl"], "systemd"),
 ];
+
+/// What the tests need that is no program on the search path.
+pub const LIBRARIES_FOR_TESTS: &[&str] = &["containernetworking-plugins"];
 
 /// cargo-deny, built once per target folder. 0.20 reads version 2 of the configuration.
 const CARGO_DENY_VERSION: &str = "0.20.2";

@@ -20,7 +20,7 @@ struct Tally {
 /// Runs all checks and tests.
 pub fn run_all() -> Result<(), String> {
     let log = crate::enter_workspace()?.join(kubernetes::LOG);
-    packages::ensure(packages::FOR_TESTS, &[])?;
+    packages::ensure(packages::FOR_TESTS, packages::LIBRARIES_FOR_TESTS)?;
     // Takes minutes once per machine, at low priority beside what comes before the tests.
     let kubernetes = std::thread::spawn(move || kubernetes::ensure(&log));
     let mut failures: Vec<String> = Vec::new();

@@ -33,6 +33,10 @@ pub const READY: &str = "ready";
 /// Where control groups of the first version have their hierarchies.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
+/// The hierarchies that a kubelet wants groups in.
+const HIERARCHIES: &[&str] =
+    &["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "systemd"];
+
 /// How long the first process sleeps when it has no child to wait for.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -41,7 +45,7 @@ const IDLE: Duration = Duration::from_millis(100);
 pub enum Kind {
     /// Namespaces; it sees the machine's files.
     Plain,
-    /// A machine of its own as far as k3s is concerned: changes below `/etc` and `/var/lib` are its own and vanish with it,
+    /// A machine of its own as far as k3s is concerned: changes below `/etc` and `/var` are its own and vanish with it,
     /// `/run` is empty, and the folders that grow (`/var/lib/rancher`, `/var/lib/kubelet`) lie in the host's folder.
     Machine,
 }
@@ -66,6 +70,28 @@ impl Kind {
 /// Name of the control group of the host whose first process has this process id outside.
 pub fn cgroup(pid: i32) -> String {
     format!("federation-{pid}")
+}
+
+/// Makes the control group of a host in every hierarchy, allowed what its parent is.
+pub fn make_cgroups(name: &str) -> Result<(), String> {
+    for hierarchy in HIERARCHIES {
+        let parent = Path::new(CGROUPS).join(hierarchy);
+        if !parent.is_dir() {
+            return Err(format!(
+                "there is no {}: the rig runs kubelets only where control groups are of the first version",
+                parent.display()
+            ));
+        }
+        let group = parent.join(name);
+        make(&group)?;
+        // A new cpuset is allowed nothing.
+        for file in ["cpuset.cpus", "cpuset.mems"].iter().filter(|_| *hierarchy == "cpuset") {
+            fs::read(parent.join(file))
+                .and_then(|text| fs::write(group.join(file), text))
+                .map_err(|e| format!("copying {file} to {}: {e}", group.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs as one of both halves.
@@ -165,13 +191,13 @@ fn own_sysfs(folder: &Path) -> Result<(), String> {
     attach(Some(&kept), CGROUPS, None, recursive, None)
 }
 
-/// Own `/etc`, `/var/lib` and `/run`.
+/// Own `/etc`, `/var` and `/run`.
 fn own_folders(folder: &Path) -> Result<(), String> {
     let changes = folder.join("changes");
     make(&changes)?;
     let at = changes.display().to_string();
     attach(Some("changes"), &at, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
-    for (place, short) in [("/etc", "etc"), ("/var/lib", "lib")] {
+    for (place, short) in [("/etc", "etc"), ("/var", "var")] {
         let [upper, work] = ["upper", "work"].map(|part| changes.join(format!("{short}-{part}")));
         make(&upper)?;
         make(&work)?;

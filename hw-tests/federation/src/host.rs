@@ -1,5 +1,6 @@
 //! Hosts: little machines of namespaces on one switch.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -129,6 +130,24 @@ impl Host {
         let words = arguments.join(" ");
         let error = String::from_utf8_lossy(&output.stderr);
         Err(format!("`{program} {words}` on {} failed: {}", self.name, error.trim()))
+    }
+
+    /// Command lines of its processes that run `program`, by process id on the host.
+    pub fn processes(&self, program: &str) -> Result<BTreeMap<i32, String>, String> {
+        let proc = self.path("/proc");
+        let entries =
+            fs::read_dir(&proc).map_err(|e| format!("reading {}: {e}", proc.display()))?;
+        let mut found = BTreeMap::new();
+        for entry in entries.flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+            // One that ends meanwhile has no line.
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned();
+            if line.split(' ').next() == Some(program) {
+                found.insert(pid, line);
+            }
+        }
+        Ok(found)
     }
 
     /// Does `job` on a thread whose sockets belong to the host.

@@ -7,10 +7,12 @@ pub mod anchor;
 pub mod control_plane;
 pub mod host;
 pub mod https;
+pub mod image;
 pub mod k3s;
 pub mod pki;
 pub mod process;
 pub mod programs;
+pub mod systemd;
 pub mod vehicle;
 
 pub use anchor::Kind;

@@ -1,29 +1,35 @@
 //! Vehicles: machines that join clusters, at the end of a link that can be cut.
 
+use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::anchor::Kind;
-use crate::host::{Ground, Host};
-use crate::k3s::agent::MAIN_FILE;
+use crate::anchor::{self, Kind};
+use crate::host::{Equipment, Ground, Host};
+use crate::image;
+use crate::k3s::agent::{CGROUP, HEARTBEAT, KUBELET, MAIN_FILE};
 use crate::process::Process;
+use crate::programs::Programs;
 
 /// Seconds between two heartbeats of a vehicle without a kubelet; its Lease then lasts as long as control planes here wait.
-const HEARTBEAT_S: &str = "2";
+pub const HEARTBEAT_S: &str = "2";
 
 /// A vehicle. Everything on it ends with this value.
 #[derive(Debug)]
 pub struct Vehicle {
     host: Host,
     address: Ipv4Addr,
-    double: std::path::PathBuf,
+    double: PathBuf,
+    images: PathBuf,
 }
 
 impl Vehicle {
     /// One at this address, with nothing running on it.
     pub fn new(ground: &Ground, name: &str, address: Ipv4Addr) -> Result<Vehicle, String> {
         let host = ground.host(Kind::Machine, name, address)?;
-        Ok(Vehicle { host, address, double: ground.equipment().double.clone() })
+        let Equipment { folder, double } = ground.equipment().clone();
+        Ok(Vehicle { host, address, double, images: folder.join("federation-image") })
     }
 
     /// Its host.
@@ -41,6 +47,11 @@ impl Vehicle {
         self.address
     }
 
+    /// The program of the double.
+    pub fn double(&self) -> &Path {
+        &self.double
+    }
+
     /// Writes k3s's main file as an operator would, for a cluster at `url` with this token.
     pub fn configure(&self, url: &str, token: &str) -> Result<(), String> {
         let address = self.address;
@@ -50,8 +61,34 @@ impl Vehicle {
 
     /// Starts the agent half of the double without a kubelet: it registers a Node and keeps it.
     pub fn start_agent(&self) -> Result<Process, String> {
-        let mut command = self.host.command(Path::new(&self.double));
-        command.arg("agent").env("K3S_DOUBLE_HEARTBEAT_S", HEARTBEAT_S);
+        self.host.spawn("k3s-agent", &mut self.agent())
+    }
+
+    /// Starts the agent half with a real kubelet and container runtime, and the rig's image ready to be used.
+    pub fn start_node(&self) -> Result<Process, String> {
+        let mut command = self.agent();
+        for (name, value) in self.node_environment()? {
+            command.env(name, value);
+        }
         self.host.spawn("k3s-agent", &mut command)
+    }
+
+    /// Prepares for a real kubelet, and gives the environment that makes the agent half start it.
+    pub fn node_environment(&self) -> Result<Vec<(&'static str, String)>, String> {
+        let archive = image::archive(&self.images)?;
+        let ready = self.host.path("/var/lib/rancher/k3s/agent/images");
+        let failed = |e: std::io::Error| format!("giving {} an image: {e}", self.name());
+        fs::create_dir_all(&ready).map_err(failed)?;
+        fs::copy(archive, ready.join("pod.tar")).map_err(failed)?;
+        let group = anchor::cgroup(self.host.pid());
+        anchor::make_cgroups(&group)?;
+        let kubelet = Programs::find()?.kubernetes("kubelet").display().to_string();
+        Ok(vec![(KUBELET, kubelet), (CGROUP, group)])
+    }
+
+    fn agent(&self) -> Command {
+        let mut command = self.host.command(Path::new(&self.double));
+        command.arg("agent").env(HEARTBEAT, HEARTBEAT_S);
+        command
     }
 }

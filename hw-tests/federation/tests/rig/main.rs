@@ -8,6 +8,7 @@
 mod control_plane;
 mod join;
 mod link;
+mod pods;
 mod rbac;
 mod supervisor;
 
@@ -18,7 +19,7 @@ use std::time::Duration;
 use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
 
 /// Limit for whatever a slow machine should manage in a fraction of it.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Address of `red`.
 const RED: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);

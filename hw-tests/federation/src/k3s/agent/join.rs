@@ -1,13 +1,12 @@
 //! The requests of a join, each over a connection of its own.
 
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use hyper::Method;
 
 use super::REQUEST_TIMEOUT;
-use super::settings::{Settings, kept};
+use super::settings::{Settings, kept, write};
 use crate::https::{Answer, Call, Server, Trust};
 use crate::k3s::token::{Token, fingerprint};
 use crate::k3s::{NODE_IP, NODE_NAME, NODE_PASSWORD};
@@ -170,12 +169,4 @@ fn kubeconfig(port: u16, folder: &Path, identity: &str) -> String {
         &folder.join(format!("{identity}.crt")),
         &folder.join(format!("{identity}.key")),
     )
-}
-
-/// Writes a file that only root reads.
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    let mut options = fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-        .map_err(|e| format!("writing {}: {e}", path.display()))
 }

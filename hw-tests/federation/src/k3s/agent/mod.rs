@@ -11,6 +11,7 @@
 
 mod balancer;
 mod join;
+mod kubelet;
 mod node;
 mod settings;
 mod yaml;
@@ -25,7 +26,14 @@ use crate::https::{Call, Server, Trust, block_on};
 use crate::k3s::token::Token;
 use settings::Settings;
 
+pub use kubelet::{CGROUP, KUBELET, RUNTIME};
 pub use settings::{MAIN_FILE, NODE_FOLDER};
+
+/// Sets the seconds between two heartbeats; a Lease lasts four of them, as the kubelet's does.
+pub const HEARTBEAT: &str = "K3S_DOUBLE_HEARTBEAT_S";
+
+/// Seconds between two heartbeats unless told otherwise.
+const HEARTBEAT_S: u64 = 10;
 
 /// Limit of one request of the join, with its connection.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +85,12 @@ async fn run(settings: Settings) -> Result<(), String> {
     )?;
     api_ready(&api).await?;
     join::learn_addresses(&settings, &credentials).await?;
-    node::keep(&settings, &api).await
+    let heartbeat = std::env::var(HEARTBEAT).ok().and_then(|text| text.parse().ok());
+    let heartbeat_s = heartbeat.unwrap_or(HEARTBEAT_S).max(1);
+    match std::env::var_os(KUBELET).map(PathBuf::from) {
+        Some(kubelet) => kubelet::run(&settings, &kubelet, heartbeat_s, &api).await,
+        None => node::keep(&settings, heartbeat_s, &api).await,
+    }
 }
 
 /// The token itself; from its file when one is named.

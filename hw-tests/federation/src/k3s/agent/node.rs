@@ -12,11 +12,8 @@ use super::notify_ready;
 use super::settings::Settings;
 use crate::https::{Answer, Call, Connection, Server};
 
-/// Sets the seconds between two heartbeats; a Lease lasts four of them, as the kubelet's does.
-const HEARTBEAT: &str = "K3S_DOUBLE_HEARTBEAT_S";
-
-/// Seconds between two heartbeats unless told otherwise.
-const HEARTBEAT_S: u64 = 10;
+/// Longest time that one request may take.
+const REQUEST_S_MAX: u64 = 10;
 
 /// Where Leases of nodes are.
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
@@ -27,10 +24,8 @@ const JSON: &str = "application/json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// Registers the Node and keeps it until this process ends. Failures are told and tried again, for ever.
-pub async fn keep(settings: &Settings, api: &Server) -> Result<(), String> {
-    let heartbeat = std::env::var(HEARTBEAT).ok().and_then(|text| text.parse().ok());
-    let heartbeat_s: u64 = heartbeat.unwrap_or(HEARTBEAT_S).max(1);
-    let limit = Duration::from_secs(heartbeat_s.min(HEARTBEAT_S));
+pub async fn keep(settings: &Settings, heartbeat_s: u64, api: &Server) -> Result<(), String> {
+    let limit = Duration::from_secs(heartbeat_s.min(REQUEST_S_MAX));
     let mut api = Api { server: api.clone(), connection: None, limit };
     while let Err(e) = register(settings, &mut api).await {
         eprintln!("registering {}: {e}", settings.node_name);

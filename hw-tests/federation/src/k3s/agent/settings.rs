@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub addresses: Vec<String>,
     /// Port of the load balancer.
     pub balancer_port: u16,
+    /// Arguments for the kubelet, `flag=value`.
+    pub kubelet: Vec<String>,
 }
 
 impl Settings {
@@ -112,6 +115,7 @@ impl Settings {
             taints: all("node-taint"),
             addresses: all("node-ip"),
             balancer_port,
+            kubelet: all("kubelet-arg"),
         })
     }
 
@@ -210,8 +214,16 @@ pub fn kept(name: &str, bytes: usize) -> Result<String, String> {
     let text = hex(&random);
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-    std::io::Write::write_all(&mut file, format!("{text}\n").as_bytes()).map_err(failed)?;
+    file.write_all(format!("{text}\n").as_bytes()).map_err(failed)?;
     Ok(text)
+}
+
+/// Writes a file that only root reads.
+pub fn write(path: &Path, text: &str) -> Result<(), String> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| format!("writing {}: {e}", path.display()))
 }
 
 /// A random number below `limit`.

@@ -1,0 +1,116 @@
+//! A real systemd manager on a vehicle, and k3s's unit for it.
+//!
+//! It is the user manager, which needs not be a machine's first process and has the same D-Bus interface. Bus and private
+//! socket lie where those of the system manager are, so that `systemctl` and any program that asks the system bus find it
+//! without being told. Units lie in `/etc/systemd/system`, which is empty at first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::anchor::{self, CGROUPS};
+use crate::k3s::agent::HEARTBEAT;
+use crate::process::{Process, wait_for};
+use crate::vehicle::{HEARTBEAT_S, Vehicle};
+
+/// k3s's unit for agents.
+pub const UNIT: &str = "k3s-agent.service";
+
+/// Where units are.
+const UNITS: &str = "/etc/systemd/system";
+
+/// The system bus.
+const BUS: &str = "/run/dbus/system_bus_socket";
+
+/// Folder of the manager at run time.
+const RUNTIME: &str = "/run/user/0";
+
+/// How long bus and manager may take to answer; they take a tenth of a second.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Targets that every unit depends on in some way.
+const TARGETS: &[&str] =
+    &["default", "basic", "sysinit", "shutdown", "exit", "network-online", "multi-user"];
+
+/// The manager. It ends with this value; what it started lives on until the vehicle ends.
+#[derive(Debug)]
+pub struct Manager {
+    _bus: Process,
+    _manager: Process,
+}
+
+impl Manager {
+    /// Starts it.
+    pub fn start(vehicle: &Vehicle) -> Result<Manager, String> {
+        let host = vehicle.host();
+        host.run("mkdir", &["-p", "/run/systemd/system", "/run/dbus", RUNTIME, UNITS])?;
+        host.run("mount", &["-t", "tmpfs", "units", UNITS])?;
+        for target in TARGETS {
+            host.write(&format!("{UNITS}/{target}.target"), "[Unit]\nDefaultDependencies=no\n")?;
+        }
+        let mut bus = host.command(Path::new("dbus-daemon"));
+        bus.args(["--session", "--nofork", "--nopidfile"])
+            .arg(format!("--address=unix:path={BUS}"));
+        let bus = host.spawn("dbus", &mut bus)?;
+        wait_for("the bus", START_TIMEOUT, || Ok(host.path(BUS).exists().then_some(())))?;
+
+        let group = anchor::cgroup(host.pid());
+        anchor::make_cgroups(&group)?;
+        // Its groups come below its own, and that is the vehicle's. 0 is whoever writes.
+        let script = format!(
+            "for h in systemd unified; do \
+               [ -d {CGROUPS}/$h ] && mkdir -p {CGROUPS}/$h/{group} \
+                 && echo 0 > {CGROUPS}/$h/{group}/cgroup.procs; \
+             done; exec \"$@\""
+        );
+        let program = ["/lib/systemd/systemd", "--user"];
+        let mut manager = host.command(Path::new("sh"));
+        manager.args(["-c", &script, "sh"]).args(program);
+        manager.env("XDG_RUNTIME_DIR", RUNTIME).env("SYSTEMD_UNIT_PATH", UNITS);
+        manager.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={BUS}"));
+        let manager = host.spawn("systemd", &mut manager)?;
+        host.run("ln", &["-s", &format!("{RUNTIME}/systemd/private"), "/run/systemd/private"])?;
+        let running = wait_for("the manager", START_TIMEOUT, || {
+            host.run("systemctl", &["show", "--property=Version"]).map(Some)
+        });
+        running.map_err(|e| format!("{e}\n{}", manager.last_words()))?;
+        Ok(Manager { _bus: bus, _manager: manager })
+    }
+}
+
+/// Installs k3s's unit as its installer does, with the agent half of the double as its program: with a real kubelet when
+/// `node`. Settings beside the files may go to `k3s-agent.service.env`.
+pub fn install_unit(vehicle: &Vehicle, node: bool) -> Result<(), String> {
+    let mut environment = vec![(HEARTBEAT, HEARTBEAT_S.to_owned())];
+    environment.push(("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin"));
+    if node {
+        environment.extend(vehicle.node_environment()?);
+    }
+    let environment: String = environment
+        .iter()
+        .map(|(name, value)| format!("Environment=\"{name}={value}\"\n"))
+        .collect();
+    let unit = format!(
+        "[Unit]\n\
+         Description=Lightweight Kubernetes (double)\n\
+         Wants=network-online.target\n\
+         After=network-online.target\n\
+         [Service]\n\
+         Type=notify\n\
+         EnvironmentFile=-{UNITS}/{UNIT}.env\n\
+         {environment}\
+         KillMode=process\n\
+         Delegate=yes\n\
+         TimeoutStartSec=0\n\
+         Restart=always\n\
+         RestartSec=5s\n\
+         ExecStart={double} agent\n\
+         StandardOutput=append:{log}\n\
+         StandardError=append:{log}\n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        double = vehicle.double().display(),
+        log = vehicle.host().log_of("k3s-agent").display(),
+    );
+    vehicle.host().write(&format!("{UNITS}/{UNIT}"), &unit)?;
+    vehicle.host().run("systemctl", &["daemon-reload"]).map(drop)
+}
