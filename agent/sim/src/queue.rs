@@ -8,7 +8,10 @@ use outrider::config::{DeliveryOrder, EVENTS_STREAM, TELEMETRY_STREAM};
 use outrider::core::agent::{Input, Order, carry_out};
 use outrider::core::telemetry::BootId;
 use outrider::shell::spool::policy;
-use spool::{Count, Event, Fate, OpenError, Report, Session, Spool, StreamName, StreamTag, Worker};
+use spool::limits::NEWEST_MS;
+use spool::{
+    Count, Event, Fate, OpenError, Options, Report, Session, Spool, StreamName, StreamTag, Worker,
+};
 
 use crate::agenda::{MS, Moment, SECOND};
 use crate::bug::Bug;
@@ -16,8 +19,8 @@ use crate::ledger::Broken;
 use crate::vehicle::Job;
 use crate::world::{Happening, Outcome, SPINS_MAX, World};
 
-/// Pause between attempts to open a queue that another process has.
-const LOCKED_AGAIN: Moment = 5 * SECOND;
+/// Pause between attempts to open a queue that another process has, or whose disk would not read.
+const OPEN_AGAIN: Moment = 5 * SECOND;
 
 /// Bytes on disk beyond the budget of which the queue may not know at a moment: what a failed write left behind.
 const DISK_SLACK_BYTES: u64 = 64 * 1024;
@@ -51,7 +54,11 @@ impl World {
             epoch: vehicle.dice.roll() as u32,
             spool_id: vehicle.dice.roll(),
         };
-        let opened = Spool::open(vehicle.disk.clone(), vehicle.options(), session, boot_ms);
+        let unread_since = vehicle.process.as_ref().and_then(|process| process.unread_since);
+        let patience = Moment::from(NEWEST_MS) * MS;
+        let without_newest = unread_since.is_some_and(|since| now - since >= patience);
+        let options = Options { without_newest, ..vehicle.options() };
+        let opened = Spool::open(vehicle.disk.clone(), options, session, boot_ms);
         if vehicle.disk.is_off() {
             self.power_lost(index);
             return Ok(());
@@ -59,8 +66,17 @@ impl World {
         let mut spool = match opened {
             Ok(spool) => spool,
             Err(OpenError::Locked) => {
-                self.agenda.put(now + LOCKED_AGAIN, Happening::Open(index, number));
+                self.agenda.put(now + OPEN_AGAIN, Happening::Open(index, number));
                 return self.feed(index, Input::SpoolFailed("locked".to_owned()));
+            }
+            Err(OpenError::Unreadable(error)) if vehicle.disk_fails => {
+                vehicle.disk.release_lock();
+                if let Some(process) = &mut vehicle.process {
+                    process.unread_since.get_or_insert(now);
+                }
+                self.note(index, || format!("the queue is not opened: {error}"));
+                self.agenda.put(now + OPEN_AGAIN, Happening::Open(index, number));
+                return self.feed(index, Input::SpoolFailed(error.to_string()));
             }
             Err(error) => {
                 let how = format!("the queue was not opened: {error}");

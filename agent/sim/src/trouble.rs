@@ -253,7 +253,12 @@ impl World {
                 fail(Operation::Create, ErrorKind::StorageFull);
                 fail(Operation::SyncFolder, io);
             }
-            5 => fail(Operation::Read, io),
+            // A reader that is reset does not even list or open.
+            5 => fail(
+                [Operation::Read, Operation::Read, Operation::Open, Operation::List]
+                    [after as usize % 4],
+                io,
+            ),
             _ => {
                 let names = vehicle.disk.names();
                 let name = &names[vehicle.dice.below(names.len() as u64) as usize];

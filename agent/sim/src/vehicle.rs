@@ -59,6 +59,8 @@ pub struct Process {
     pub agent: Agent,
     /// The queue, once it is open.
     pub worker: Option<Worker<Simulated>>,
+    /// Since when its disk does not read the queue.
+    pub unread_since: Option<Moment>,
     /// What waits for the queue.
     pub jobs: VecDeque<Job>,
     /// Bytes of records in that.
@@ -98,6 +100,7 @@ impl Process {
             number,
             agent,
             worker: None,
+            unread_since: None,
             jobs: VecDeque::new(),
             job_bytes: 0,
             busy_until: 0,
@@ -276,6 +279,7 @@ impl Vehicle {
             budget_bytes: self.config.spool.size,
             memory_bytes: self.config.spool.memory,
             write_bytes_per_day: self.config.spool.writes_per_day,
+            without_newest: false,
         }
     }
 

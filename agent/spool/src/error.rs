@@ -89,13 +89,16 @@ impl fmt::Display for OptionsError {
 
 impl std::error::Error for OptionsError {}
 
-/// A spool could not be opened. Damage is never a reason.
+/// A spool could not be opened. Damage is never a reason, a disk that does not read is.
 #[derive(Debug)]
 pub enum OpenError {
     /// A setting cannot work.
     Options(OptionsError),
     /// Another process has it. Helps to try again once that one ended.
     Locked,
+    /// The disk lists files of the spool, or not even that, and would not read what has to be known before anything is written.
+    /// Nothing was begun, counted or set aside. Helps to try again, as often as it takes.
+    Unreadable(DiskError),
     /// Its thread could not be started.
     Thread(io::Error),
 }
@@ -107,6 +110,7 @@ impl fmt::Display for OpenError {
             OpenError::Locked => f.write_str(
                 "another process writes to this spool; stop it, or give this one another folder",
             ),
+            OpenError::Unreadable(error) => write!(f, "{error}: {}", error.source),
             OpenError::Thread(_) => {
                 f.write_str("cannot start the spool's thread; free some memory")
             }
@@ -118,6 +122,7 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             OpenError::Thread(error) => Some(error),
+            OpenError::Unreadable(error) => Some(error),
             OpenError::Options(_) | OpenError::Locked => None,
         }
     }

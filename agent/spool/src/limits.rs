@@ -103,6 +103,10 @@ pub const UNREADABLE_MS: u64 = 600_000;
 /// somebody removed do not come back; a card is mounted again within this.
 pub const MISSING_MS: u64 = 60_000;
 
+/// Time for which the newest segment must have been unreadable at each attempt to open a spool, while others were not, before it
+/// is opened without, in milliseconds. A bus that is reset answers within seconds; nothing is gathered meanwhile.
+pub const NEWEST_MS: u64 = 60_000;
+
 /// Block of a file system, in bytes: what a file takes on disk is rounded up to it.
 pub const BLOCK_BYTES: u64 = 4096;
 

@@ -16,6 +16,9 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Bytes written in any 24 hours, at least [`WRITE_BYTES_PER_DAY_MIN`]; no bound when `None`.
     pub write_bytes_per_day: Option<u64>,
+    /// Opens although the newest segment cannot be read, as if what cannot be were not there: what was acknowledged may be sent
+    /// again, and what was durable in there only is lost. For when that has lasted for [`crate::limits::NEWEST_MS`].
+    pub without_newest: bool,
 }
 
 impl Default for Options {
@@ -24,6 +27,7 @@ impl Default for Options {
             budget_bytes: 64 * 1024 * 1024,
             memory_bytes: MEMORY_BYTES_MIN,
             write_bytes_per_day: None,
+            without_newest: false,
         }
     }
 }

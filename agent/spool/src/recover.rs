@@ -1,6 +1,7 @@
 //! Opening: finds out from the files alone what is there. Each step is in the README under "Recovery".
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::RangeInclusive;
 
 use crate::body::{Checkpoint, Gauge, IndexEntry};
@@ -37,6 +38,18 @@ struct Findings {
     lowest: BTreeMap<StreamTag, u64>,
     /// The tail can be appended to: its number and all its records.
     resume: Option<(u64, Vec<IndexEntry>)>,
+    /// What the disk said when it would not read something, the first time.
+    unread: Option<DiskError>,
+}
+
+impl Findings {
+    fn not_read(&mut self, operation: &'static str, name: &str, error: io::Error) {
+        self.unread.get_or_insert_with(|| DiskError::new(operation, name, error));
+    }
+
+    fn all_was_read(&mut self) -> Result<(), OpenError> {
+        self.unread.take().map_or(Ok(()), |error| Err(OpenError::Unreadable(error)))
+    }
 }
 
 impl<S: Storage> Spool<S> {
@@ -46,18 +59,20 @@ impl<S: Storage> Spool<S> {
             Ok(Lock::Taken) => return Err(OpenError::Locked),
             Err(error) => self.degrade(&DiskError::new("lock", LOCK_NAME, error), 0),
         }
-        let files = match self.storage.list("") {
-            Ok(files) => files,
-            Err(error) => {
-                self.degrade(&DiskError::new("list", "files", error), 0);
-                Vec::new()
-            }
-        };
+        let files = self.storage.list("");
+        let files = files.map_err(|e| OpenError::Unreadable(DiskError::new("list", "files", e)))?;
         self.count_quarantine();
-        let segments = self.sort_files(&files);
+        let segments = self.sort_files(&files)?;
         let mut findings = Findings::default();
         for &(number, bytes) in segments.iter().rev() {
+            let is_newest = self.segments.is_empty();
             self.read_segment(number, bytes, &mut findings);
+            if is_newest && !self.options.without_newest {
+                findings.all_was_read()?;
+            }
+        }
+        if self.segments.is_empty() {
+            findings.all_was_read()?;
         }
         let resume = findings.resume.take();
         self.take_state(findings, now);
@@ -75,19 +90,28 @@ impl<S: Storage> Spool<S> {
     }
 
     /// Decides which spool this is; its segments with their lengths, ascending.
-    fn sort_files(&mut self, files: &[Entry]) -> Vec<(u64, u64)> {
+    fn sort_files(&mut self, files: &[Entry]) -> Result<Vec<(u64, u64)>, OpenError> {
         let named = |entry: &Entry| frame::parse_name(&entry.name);
         let mut by_spool: BTreeMap<u64, u64> = BTreeMap::new();
         for (place, temporary) in files.iter().filter_map(named) {
             *by_spool.entry(place.spool).or_default() += u64::from(!temporary);
         }
-        let noted = self.noted_id();
+        let note = self.noted_id();
+        let is_unread = note.is_err();
+        let noted = match note {
+            // Whose of these is to be opened is not to be guessed from a disk that may read it in a moment.
+            Err(error) if by_spool.len() > 1 && !self.options.without_newest => {
+                return Err(OpenError::Unreadable(DiskError::new("read", LOCK_NAME, error)));
+            }
+            note => note.ok().flatten(),
+        };
         let most = by_spool.iter().max_by_key(|(_, number)| **number).map(|(&id, _)| id);
         let noted_here = noted.filter(|id| by_spool.is_empty() || by_spool.contains_key(id));
         self.id = noted_here.or(most).unwrap_or(self.id);
-        if self.locked && noted != Some(self.id) {
+        if self.locked && !is_unread && noted != Some(self.id) {
             self.note_id();
         }
+        self.strangers = self.count_strangers(files);
         let mut segments = Vec::new();
         for entry in files {
             match frame::parse_name(&entry.name) {
@@ -106,16 +130,26 @@ impl<S: Storage> Spool<S> {
             }
         }
         segments.sort_unstable();
-        segments
+        Ok(segments)
+    }
+
+    /// Segments of other spools.
+    pub(crate) fn count_strangers(&self, files: &[Entry]) -> usize {
+        let places = files.iter().filter_map(|entry| frame::parse_name(&entry.name));
+        places.filter(|(place, temporary)| place.spool != self.id && !temporary).count()
     }
 
     /// The identity that the lock file notes. Only a hint for the case that files of several spools are here.
-    fn noted_id(&mut self) -> Option<u64> {
-        let file = self.storage.open(LOCK_NAME, false).ok()?;
+    fn noted_id(&mut self) -> io::Result<Option<u64>> {
+        let file = match self.storage.open(LOCK_NAME, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
         let mut text = [0; LOCK_BYTES_MAX];
-        let read = self.storage.read_at(&file, 0, &mut text).ok()?;
-        let text = std::str::from_utf8(&text[..read]).ok()?;
-        u64::from_str_radix(text.strip_prefix(LOCK_WORD)?.trim_end(), 16).ok()
+        let read = self.storage.read_at(&file, 0, &mut text)?;
+        let text = std::str::from_utf8(&text[..read]).ok();
+        let number = text.and_then(|text| text.strip_prefix(LOCK_WORD));
+        Ok(number.and_then(|number| u64::from_str_radix(number.trim_end(), 16).ok()))
     }
 
     /// Best effort: without the note the files decide by their number.
@@ -135,7 +169,8 @@ impl<S: Storage> Spool<S> {
     fn read_segment(&mut self, number: u64, length: u64, findings: &mut Findings) {
         let place = self.place(number);
         let name = frame::segment_name(place);
-        let newest = self.segments.is_empty() && findings.newest.is_empty();
+        let newest =
+            self.segments.is_empty() && findings.newest.is_empty() && findings.unread.is_none();
         if length == 0 {
             // Made just before the power went; nothing in it was ever durable.
             if self.locked {
@@ -143,10 +178,13 @@ impl<S: Storage> Spool<S> {
             }
             return;
         }
-        let Ok(file) = self.storage.open(&name, false) else {
-            self.damage.damaged_segments += 1;
-            self.damage.unreadable_bytes += length;
-            return;
+        let file = match self.storage.open(&name, false) {
+            Ok(file) => file,
+            Err(error) => {
+                findings.not_read("open", &name, error);
+                self.leave(length, length);
+                return;
+            }
         };
         match self.peek_header(&file, place) {
             SegmentHeader::Newer(_) => {
@@ -176,8 +214,15 @@ impl<S: Storage> Spool<S> {
         let mut found = survey(&mut self.storage, &file, place, length, |head| {
             lowest.get(&head.tag).is_none_or(|&lowest| head.sequence < lowest)
         });
+        if found.unreadable > 0 {
+            let text = format!("{} of {length} bytes are unreadable", found.unreadable);
+            findings.not_read("read", &name, io::Error::other(text));
+        }
         if found.frames == 0 {
-            self.set_aside_file(&name, length);
+            match found.unreadable {
+                0 => self.set_aside_file(&name, length),
+                unreadable => self.leave(length, unreadable),
+            }
             return;
         }
         if vouched {
@@ -212,6 +257,13 @@ impl<S: Storage> Spool<S> {
             findings.sealed = found.checkpoint.as_ref().map(|newest| newest.sealed.clone());
             findings.newest.push(found);
         }
+    }
+
+    /// A segment of which nothing can be read stays where it is: a later opening may take in what the floor has not passed by then.
+    fn leave(&mut self, length: u64, unreadable: u64) {
+        self.damage.damaged_segments += 1;
+        self.damage.unreadable_bytes += unreadable;
+        self.left_bytes += on_disk(length);
     }
 
     fn peek_header(&mut self, file: &S::File, place: Place) -> SegmentHeader {
@@ -361,11 +413,16 @@ impl<S: Storage> Spool<S> {
         let place = self.place(number);
         let live = self.live(number);
         let Some(segment) = self.segments.get_mut(&number) else { return };
-        let Ok(file) = self.storage.open(&frame::segment_name(place), false) else {
-            segment.set_live(Vec::new());
+        let (bytes, length) = (segment.bytes, segment.file_bytes);
+        let file = self.storage.open(&frame::segment_name(place), false).ok();
+        let found = file
+            .map(|file| survey(&mut self.storage, &file, place, bytes, |head| live.keeps(head)));
+        let Some(found) = found.filter(|found| found.frames > 0 || found.unreadable == 0) else {
+            self.forget_segment(number);
+            self.leave(length, length);
             return;
         };
-        let found = survey(&mut self.storage, &file, place, segment.bytes, |head| live.keeps(head));
+        let Some(segment) = self.segments.get_mut(&number) else { return };
         let thinner = |entry: &IndexEntry| {
             let exponent = self.streams.get(&entry.tag).map_or(0, |s| s.marks.exponent(entry.last));
             (exponent, exponent != entry.exponent)

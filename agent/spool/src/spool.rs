@@ -64,6 +64,10 @@ pub struct Spool<S: Storage> {
     pub(crate) pending_weight: usize,
     pub(crate) segment_file_bytes: u64,
     pub(crate) quarantine_bytes: u64,
+    /// Segments that could not be read when the spool was opened and were left as they are.
+    pub(crate) left_bytes: u64,
+    /// Segments of other spools in the folder when this one was opened.
+    pub(crate) strangers: usize,
     /// Awaited records that went before they were durable.
     pub(crate) shed: Vec<RecordId>,
     pub(crate) written: u64,
@@ -75,11 +79,11 @@ pub struct Spool<S: Storage> {
 }
 
 impl<S: Storage> Spool<S> {
-    /// Opens the spool in `storage`, or begins one. Damage, a full or failing disk and foreign files are states of an open
-    /// spool, not errors.
+    /// Opens the spool in `storage`, or begins one. Damage, a disk that is full or takes nothing and foreign files are states of
+    /// an open spool, not errors.
     ///
     /// # Errors
-    /// Options that cannot work; another process that has it.
+    /// Options that cannot work; another process that has it; a disk that reads nothing of it.
     pub fn open(
         storage: S,
         options: Options,
@@ -104,6 +108,8 @@ impl<S: Storage> Spool<S> {
             pending_weight: 0,
             segment_file_bytes: 0,
             quarantine_bytes: 0,
+            left_bytes: 0,
+            strangers: 0,
             shed: Vec::new(),
             written: 0,
             health: Health::default(),
@@ -469,7 +475,7 @@ impl<S: Storage> Spool<S> {
 
     /// Bytes that all files take on disk.
     pub(crate) fn disk_bytes(&self) -> u64 {
-        self.segment_file_bytes + self.quarantine_bytes
+        self.segment_file_bytes + self.quarantine_bytes + self.left_bytes
     }
 
     /// A segment's file has this length now.

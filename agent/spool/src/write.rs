@@ -297,6 +297,11 @@ impl<S: Storage> Spool<S> {
             return Ok(());
         }
         let fail = |error| DiskError::new("lock", LOCK_NAME, error);
+        let files = self.storage.list("").map_err(fail)?;
+        if self.count_strangers(&files) > self.strangers {
+            let text = "the folder holds a spool that was not there before; start the agent again";
+            return Err(fail(io::Error::other(text)));
+        }
         match self.storage.lock().map_err(fail)? {
             Lock::Held => {
                 self.locked = true;

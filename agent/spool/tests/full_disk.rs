@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use spool::{BootMs, Fate, Files, Options, Session, Spool, StreamPolicy};
+use spool::{BootMs, Fate, Files, OpenError, Options, Session, Spool, StreamPolicy};
 use tempfile::TempDir;
 
 const MIB: u64 = 1024 * 1024;
@@ -69,7 +70,16 @@ impl Drop for Mounted {
 fn open(folder: &Path, epoch: u32) -> Spool<Files> {
     let session = Session { boot_id: [1; 16], epoch, spool_id: 7 };
     let options = Options { budget_bytes: 64 * MIB, ..Options::default() };
-    Spool::open(Files::new(folder.join("spool")), options, session, BootMs(0)).unwrap()
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Spool::open(Files::new(folder.join("spool")), options, session, BootMs(0)) {
+            // A child that another test starts has a copy of every lock until it has become another program.
+            Err(OpenError::Locked) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn count(spool: &mut Spool<Files>) -> u64 {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use spool::limits::NEWEST_MS;
 use spool::{
     AtBound, BootMs, Count, Event, Fate, Files, OpenError, Options, Pace, Report, Session,
     SpoolHandle, SpoolThread, StreamPolicy, StreamTag,
@@ -24,8 +25,8 @@ use crate::core::telemetry::BootId;
 /// Pause between two reports of the spool. They are what page, metrics and status show.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
 
-/// Pause between attempts to open a spool that another process has.
-const LOCKED_AGAIN: Duration = Duration::from_secs(5);
+/// Pause between attempts to open a spool that another process has, or whose disk would not read.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long closing may take. A hung disk is left behind then: a service manager kills after 90 s (systemd.service(5),
 /// `TimeoutStopSec=`), and the rest of the ending needs its time, too.
@@ -230,20 +231,26 @@ struct Opener {
 }
 
 impl Opener {
-    fn run(self) {
+    fn run(mut self) {
+        let mut unread_since = None;
         while !self.shared.closing.load(Ordering::Relaxed) {
-            match self.attempt() {
+            let error = match self.attempt() {
                 Ok(thread) => return self.hand_over(thread),
-                Err(error) => {
-                    let reason = explain(&error, &self.folder);
-                    self.intake.close(&reason);
-                    self.shared.tell(|news| news.opened = Some(Err(reason)));
-                    if !matches!(error, OpenError::Locked) {
-                        return;
-                    }
+                Err(error) => error,
+            };
+            let reason = explain(&error, &self.folder);
+            self.intake.close(&reason);
+            self.shared.tell(|news| news.opened = Some(Err(reason)));
+            match error {
+                OpenError::Locked => {}
+                OpenError::Unreadable(_) => {
+                    let now = clock::now().mono;
+                    let unread = now.since(*unread_since.get_or_insert(now));
+                    self.options.without_newest = unread >= Duration::from_millis(NEWEST_MS);
                 }
+                OpenError::Options(_) | OpenError::Thread(_) => return,
             }
-            std::thread::sleep(LOCKED_AGAIN);
+            std::thread::sleep(OPEN_AGAIN);
         }
     }
 
@@ -295,6 +302,7 @@ fn options(config: &SpoolConfig) -> Options {
         budget_bytes: config.size,
         memory_bytes: config.memory,
         write_bytes_per_day: config.writes_per_day,
+        without_newest: false,
     }
 }
 
@@ -330,6 +338,10 @@ fn explain(error: &OpenError, folder: &Path) -> String {
         OpenError::Locked => format!(
             "another process, perhaps another outrider, uses the spool in {folder}; stop it, or set another \
              `folder` in section `[spool]`; until then nothing is gathered here"
+        ),
+        OpenError::Unreadable(_) => format!(
+            "the disk does not read the spool in {folder} ({error}); it is tried again every {} s and nothing is given up;              look at the medium and the kernel's log; until then nothing is gathered here",
+            OPEN_AGAIN.as_secs()
         ),
         OpenError::Options(_) | OpenError::Thread(_) => {
             format!("cannot open the spool in {folder}: {error}")

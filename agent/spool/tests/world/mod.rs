@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use spool::simulated::{Left, Simulated};
 use spool::{
-    Acknowledgement, AtBound, BootMs, Event, Fate, Options, RecordId, Report, Session, Spool,
-    StreamPolicy, StreamTag,
+    Acknowledgement, AtBound, BootMs, Event, Fate, OpenError, Options, RecordId, Report, Session,
+    Spool, StreamPolicy, StreamTag,
 };
 
 /// Streams of the generated workloads: name and policy.
@@ -142,12 +142,19 @@ impl World {
         world
     }
 
-    /// Opens the spool as another session and declares the streams.
+    /// Opens the spool as another session and declares the streams, unless the power goes meanwhile.
     pub fn open(&mut self) {
         self.epoch += 1;
         let session = Session { boot_id: [3; 16], epoch: self.epoch, spool_id: 0x5EED };
-        let mut spool =
-            Spool::open(self.disk.clone(), self.options, session, self.now).expect("always opens");
+        // A disk that will not read is asked again; faults end.
+        let mut spool = loop {
+            match Spool::open(self.disk.clone(), self.options, session, self.now) {
+                Ok(spool) => break spool,
+                Err(OpenError::Unreadable(_)) if self.disk.is_off() => return,
+                Err(OpenError::Unreadable(_)) => self.disk.release_lock(),
+                Err(error) => panic!("always opens: {error}"),
+            }
+        };
         self.tags = streams()
             .iter()
             .map(|(name, policy)| spool.define(name, *policy).expect("a good name"))
@@ -167,6 +174,9 @@ impl World {
 
     /// Does one thing. What happens after the power went is nobody's promise, so nothing is noted then.
     pub fn act(&mut self, action: &Action) {
+        if self.spool.is_none() {
+            return;
+        }
         let now = self.now;
         match action {
             Action::Append { stream, size } => {
@@ -260,6 +270,9 @@ impl World {
 
     /// A commit that went through says that acknowledgements before it are in the log.
     pub fn commit_for_sure(&mut self) {
+        if self.spool.is_none() {
+            return;
+        }
         let now = self.now;
         self.spool().commit(now);
         self.listen();

@@ -34,6 +34,8 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         budget_bytes: config.size,
         memory_bytes: config.memory,
         write_bytes_per_day: None,
+        // Whoever repairs does not wait for a disk to come to its senses.
+        without_newest: true,
     };
     let random = random().map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot read /dev/urandom: {error}"))
@@ -44,8 +46,14 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         OpenError::Locked => {
             Failure::new(Exit::Failed, "the agent uses this spool; stop it, then repair")
         }
-        other @ (OpenError::Options(_) | OpenError::Thread(_)) => {
-            Failure::new(Exit::Failed, other.to_string())
+        OpenError::Unreadable(_) => Failure::new(
+            Exit::Failed,
+            format!(
+                "nothing of the spool can be read: {error}; look at the medium and the kernel's log"
+            ),
+        ),
+        OpenError::Options(_) | OpenError::Thread(_) => {
+            Failure::new(Exit::Failed, error.to_string())
         }
     })?;
     if let Some(degraded) = report.degraded {
