@@ -419,7 +419,7 @@ impl Courier {
     /// When [`Courier::work`] can do something again although nothing has happened.
     #[must_use]
     pub fn deadline(&mut self, now: Mono) -> Option<Mono> {
-        self.connection.as_ref()?;
+        let has_room_at = self.connection.as_ref()?.flow.has_room_at(now);
         let budget = &mut self.budget;
         // A stream that pauses fetches nothing meanwhile.
         let waits = |stream: &Stream| stream.has_something() || stream.is_paused(now);
@@ -427,7 +427,8 @@ impl Courier {
         waiting
             .filter_map(|stream| {
                 let paused = stream.paused_until.filter(|until| *until > now);
-                paused.or_else(|| budget.allows_at(stream.setup.urgency, now))
+                let allowed = budget.allows_at(stream.setup.urgency, now);
+                paused.or_else(|| [allowed, has_room_at].into_iter().flatten().min())
             })
             .min()
     }
@@ -552,7 +553,7 @@ impl Courier {
     /// The next message and its stream.
     fn next(&mut self, now: Mono, slots_free: usize, reserved: usize) -> Option<(usize, Packed)> {
         let connection = self.connection.as_mut()?;
-        let window = connection.flow.window_bytes();
+        let window = connection.flow.window_bytes(now);
         let in_flight = connection.flow.in_flight();
         let room = connection.room(self.cap_bytes);
         let effort = Effort::for_link(connection.flow.goodput());

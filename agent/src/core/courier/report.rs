@@ -48,7 +48,7 @@ impl DeliveryState {
         self.way = Way {
             in_flight: courier.in_flight() as u64,
             in_flight_bytes: courier.in_flight_bytes(),
-            window_bytes: flow.map_or(0, Flow::window_bytes),
+            window_bytes: flow.map_or(0, |flow| flow.window_bytes(now)),
             goodput: flow.and_then(Flow::goodput),
             round_trip_ms: trip.map(|trip| u64::try_from(trip.as_millis()).unwrap_or(u64::MAX)),
             link_cost,

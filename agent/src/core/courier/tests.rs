@@ -391,7 +391,9 @@ fn a_dead_broker_holds_no_more_than_the_window_and_what_was_fetched() {
     world.settle();
     let flow = world.courier.flow().unwrap();
     assert!(flow.in_flight() >= WINDOW_BYTES_MIN);
-    assert!(world.courier.in_flight_bytes() <= flow.window_bytes() + 2 * EVENT_WINDOW_BYTES);
+    assert!(
+        world.courier.in_flight_bytes() <= flow.window_bytes(world.now) + 2 * EVENT_WINDOW_BYTES
+    );
     assert!(world.courier.fetched_bytes() <= FETCHED_BYTES_MAX + 2 * 4_000);
 }
 

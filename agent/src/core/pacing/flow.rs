@@ -15,6 +15,10 @@
 //! - *deviation* gives room where TCP repeats itself. It is bounded, because a window that is too large makes trips
 //!   deviate by itself.
 //!
+//! While TCP repeats one packet that was lost again and again, what is behind it arrives and waits there: nothing is acknowledged,
+//! the link runs empty, and TCP, which learns of losses from what arrives, has nothing to learn from. So when an acknowledgement
+//! is overdue by more than a trip and that room, the window grows as the link would have carried, up to three times.
+//!
 //! A connection begins with four times the shortest trip and the rate of its last round alone, until that has not grown for
 //! three rounds; the rounds before those no longer count then. The shortest trip is forgotten after [`PROBE_EVERY`], when the window is three quarters of a
 //! trip for as long as one takes, so that a standing queue of our own making is not taken for the link. While there is nothing to send nothing is learned, and nothing forgotten.
@@ -47,6 +51,17 @@ const MESSAGES_PER_WINDOW: u64 = 8;
 /// And a message takes the link no longer than this, if the broker takes enough of them: what is urgent waits for the one
 /// before it.
 const MESSAGE_TIME_MAX: Duration = Duration::from_millis(400);
+
+/// While nothing is acknowledged the window may grow by this many of itself.
+const QUIET_WINDOWS: u64 = 2;
+
+/// Time without acknowledgement that is no surprise in the beginning, when the first trip may have been a bad one: TCP's own
+/// first guess (RFC 6298 section 2.1).
+const PATIENCE_FIRST: Duration = Duration::from_secs(1);
+
+/// A connection that is quiet is given this much at least, in bytes/s: half of what the slowest link carries that the project
+/// knows. What was measured is less when it fell silent in its beginning.
+const QUIET_RATE_MIN: u64 = 40 * 1024;
 
 /// Rounds whose mean counts.
 const ROUNDS: usize = 10;
@@ -110,6 +125,8 @@ pub struct Flow {
     phase: Phase,
     trips: RoundTrip,
     shortest: Option<(Duration, Mono)>,
+    /// Last acknowledgement, or departure when nothing else was in flight.
+    quiet_since: Option<Mono>,
     /// The window is small until something that left after this moment is acknowledged.
     probing_since: Option<Mono>,
 }
@@ -128,6 +145,7 @@ impl Flow {
             phase: Phase::Beginning { best: 0, flat: 0 },
             trips: RoundTrip::new(),
             shortest: None,
+            quiet_since: None,
             probing_since: None,
         }
     }
@@ -138,6 +156,9 @@ impl Flow {
         // What passed while there was nothing to send is no part of a round.
         if self.in_flight == 0 && self.delivered < self.starved_until {
             self.round = Round { at: now, delivered: self.delivered };
+        }
+        if self.in_flight == 0 {
+            self.quiet_since = Some(now);
         }
         self.in_flight += bytes;
         Departure { bytes, at: now, delivered: self.delivered }
@@ -152,6 +173,7 @@ impl Flow {
     pub fn acknowledged(&mut self, departure: Departure, now: Mono) {
         self.in_flight = self.in_flight.saturating_sub(departure.bytes);
         self.delivered += departure.bytes;
+        self.quiet_since = Some(now);
         let trip = now.since(departure.at);
         self.trips.measure(trip);
         self.learn_trip(departure, trip, now);
@@ -171,13 +193,54 @@ impl Flow {
         self.in_flight
     }
 
-    /// Bytes that may be without acknowledgement.
+    /// Bytes that may be without acknowledgement at `now`.
     #[must_use]
-    pub fn window_bytes(&self) -> u64 {
+    pub fn window_bytes(&self, now: Mono) -> u64 {
+        let window = self.usual_window_bytes();
+        let beyond = match self.quiet_since {
+            Some(since) if self.in_flight > 0 => {
+                carried(self.quiet_rate(), now.since(since + self.patience()))
+            }
+            Some(_) | None => 0,
+        };
+        (window + beyond.min(window * QUIET_WINDOWS)).min(self.bytes_max)
+    }
+
+    /// When the window will have room for more than what is in flight now, if nothing is acknowledged until then.
+    #[must_use]
+    pub fn has_room_at(&self, now: Mono) -> Option<Mono> {
+        let window = self.usual_window_bytes();
+        let missing = (self.in_flight + 1).saturating_sub(window);
+        let most = (window * (QUIET_WINDOWS + 1)).min(self.bytes_max);
+        if self.in_flight >= most {
+            return None;
+        }
+        let until = self.quiet_since? + self.patience() + lasting(missing, self.quiet_rate());
+        (missing > 0 && until > now).then_some(until)
+    }
+
+    /// Time without an acknowledgement that is no surprise.
+    fn patience(&self) -> Duration {
+        match (self.phase, self.shortest) {
+            (Phase::Steady, Some((shortest, _))) => shortest + self.room(shortest),
+            (Phase::Beginning { .. }, _) | (Phase::Steady, None) => PATIENCE_FIRST,
+        }
+    }
+
+    /// Bytes/s that a quiet connection may be given.
+    fn quiet_rate(&self) -> u64 {
+        self.goodput().unwrap_or(0).max(QUIET_RATE_MIN)
+    }
+
+    fn room(&self, shortest: Duration) -> Duration {
+        self.trips.deviation().min(shortest + DEVIATION_BEYOND_TRIP) + JITTER
+    }
+
+    fn usual_window_bytes(&self) -> u64 {
         let (Some((shortest, _)), Some(rate)) = (self.shortest, self.goodput()) else {
             return WINDOW_BYTES_FIRST.min(self.bytes_max);
         };
-        let room = self.trips.deviation().min(shortest + DEVIATION_BEYOND_TRIP) + JITTER;
+        let room = self.room(shortest);
         let (time, least) = match (self.probing_since, self.phase) {
             (Some(_), _) => (shortest * 3 / 4, WINDOW_BYTES_MIN),
             (None, Phase::Beginning { .. }) => (shortest * 4 + room, WINDOW_BYTES_FIRST),
@@ -190,7 +253,7 @@ impl Flow {
     /// behind it, but so large that they fill the window. A window that few small messages cannot fill would shrink to them.
     #[must_use]
     pub fn message_bytes(&self, slots: usize) -> u64 {
-        let window = self.window_bytes();
+        let window = self.usual_window_bytes();
         let by_time = self.goodput().map_or(u64::MAX, |rate| carried(rate, MESSAGE_TIME_MAX));
         let least = window / (slots as u64).max(1);
         (window / MESSAGES_PER_WINDOW)
@@ -265,6 +328,12 @@ impl Flow {
             };
         }
     }
+}
+
+/// How long `rate` bytes/s take for `bytes`.
+fn lasting(bytes: u64, rate: u64) -> Duration {
+    let micros = (u128::from(bytes) * 1_000_000).div_ceil(u128::from(rate.max(1)));
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 /// Bytes that `rate` bytes/s carry in `time`.

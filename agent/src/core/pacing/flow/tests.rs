@@ -65,7 +65,7 @@ fn run(link: Link, time: Duration, window: Option<u64>) -> Run {
     let mut under_way: VecDeque<(Mono, Departure)> = VecDeque::new();
     let (mut bytes, mut queues) = (0, Vec::new());
     while now < end {
-        let room = window.unwrap_or_else(|| flow.window_bytes());
+        let room = window.unwrap_or_else(|| flow.window_bytes(now));
         let slots = if window.is_some() { usize::MAX } else { SLOTS };
         while flow.in_flight() < room && under_way.len() < slots {
             let size = flow.message_bytes(SLOTS);
@@ -128,7 +128,7 @@ fn a_window_of_few_slots_is_filled_however_slow_the_link_seems() {
         departures.into_iter().for_each(|departure| flow.acknowledged(departure, now));
     }
     assert!(flow.goodput().unwrap() < 1_000);
-    assert!(flow.message_bytes(4) * 4 >= flow.window_bytes());
+    assert!(flow.message_bytes(4) * 4 >= flow.usual_window_bytes());
 }
 
 #[test]
@@ -148,6 +148,37 @@ fn no_queue_stands_where_nothing_is_lost() {
     }
 }
 
+/// While TCP repeats one packet that was lost again and again, what is behind it arrives and is acknowledged later, all at once.
+#[test]
+fn a_connection_that_falls_silent_is_given_what_the_link_would_carry_meanwhile() {
+    let mut flow = run(Link { silent_after: 0, ..AVERAGE }, Duration::from_secs(60), None).flow;
+    let last = flow.quiet_since.unwrap();
+    let usual = flow.window_bytes(last);
+    assert_eq!(usual, flow.window_bytes(last + flow.patience()));
+    let rate = flow.goodput().unwrap();
+    let mut now = last + flow.patience() + Duration::from_secs(1);
+    assert!(flow.window_bytes(now).abs_diff(usual + rate) <= 1, "{}", flow.window_bytes(now));
+
+    let mut sent = Vec::new();
+    loop {
+        while flow.in_flight() < flow.window_bytes(now) {
+            sent.push(flow.sent(flow.message_bytes(SLOTS), now));
+        }
+        assert!(sent.len() < 1_000, "it has no end");
+        match flow.has_room_at(now) {
+            Some(later) => now = later,
+            None => break,
+        }
+    }
+    let most = usual * (QUIET_WINDOWS + 1);
+    assert!((most..most + MESSAGE_BYTES_MAX).contains(&flow.in_flight()), "{flow:?}");
+    assert!(now.since(last) > Duration::from_secs(2), "{:?}", now.since(last));
+
+    // As soon as something is acknowledged, no more is sent before there is room in the usual window.
+    flow.acknowledged(sent[0], now);
+    assert!(flow.window_bytes(now) < flow.in_flight());
+}
+
 #[test]
 fn goodput_is_what_the_link_carries() {
     let flow = run(Link { silent_after: 0, ..BEST }, Duration::from_secs(60), None).flow;
@@ -159,7 +190,7 @@ fn goodput_is_what_the_link_carries() {
 fn a_link_that_gets_worse_is_followed_within_a_probe() {
     let quiet = Link { silent_after: 0, ..BEST };
     let mut flow = run(quiet, Duration::from_secs(60), None).flow;
-    let before = flow.window_bytes();
+    let before = flow.usual_window_bytes();
     assert!(before > 150_000, "{before}");
     // From 500 kB/s to 20 kB/s: acknowledgements come 25 times more slowly.
     let mut now = Mono::default() + Duration::from_secs(100);
@@ -169,7 +200,7 @@ fn a_link_that_gets_worse_is_followed_within_a_probe() {
         now = now + Duration::from_millis(200) + Duration::from_micros(size * 50);
         flow.acknowledged(departure, now);
     }
-    assert!(flow.window_bytes() < before / 4, "{}", flow.window_bytes());
+    assert!(flow.usual_window_bytes() < before / 4, "{}", flow.usual_window_bytes());
 }
 
 #[test]
@@ -210,7 +241,9 @@ proptest! {
             }
             let in_flight: u64 = under_way.iter().map(|(bytes, _)| bytes).sum();
             prop_assert_eq!(flow.in_flight(), in_flight);
-            prop_assert!((WINDOW_BYTES_MIN..=MEMORY).contains(&flow.window_bytes()));
+            prop_assert!((WINDOW_BYTES_MIN..=MEMORY).contains(&flow.window_bytes(at)));
+            let later = flow.has_room_at(at);
+            prop_assert!(later.is_none_or(|later| later > at && flow.window_bytes(later) > in_flight));
             let message = flow.message_bytes(SLOTS);
             prop_assert!((MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&message));
         }
