@@ -9,7 +9,7 @@ use super::keys;
 pub struct Changes {
     /// Keys that take effect now, as `section.key`.
     pub effective: Vec<String>,
-    /// Keys that take effect at the next start, as `section.key`.
+    /// Keys that take effect at the next start, as `section.key`, and tables that do, as `stream log`.
     pub need_restart: Vec<String>,
 }
 
@@ -27,8 +27,6 @@ pub fn reload(old: &Config, new: &Config) -> Changes {
             TakesEffect::OnRestart => changes.need_restart.push(name),
         }
     }
-    for list in keys::LISTS.iter().filter(|list| !list.equal(old, new)) {
-        changes.need_restart.push(list.name().to_owned());
-    }
+    changes.need_restart.extend(keys::LISTS.iter().flat_map(|list| list.changes(old, new)));
     changes
 }

@@ -46,8 +46,9 @@ pub(crate) trait TableList: std::fmt::Debug + Sync {
     fn keys(&self) -> Vec<KeyText>;
     /// Takes the written tables into the configuration; returns what is wrong with them.
     fn put(&self, config: &mut Config, name: Range<usize>, written: &DeValue<'_>) -> Vec<Fault>;
-    /// Whether both configurations hold the same tables.
-    fn equal(&self, a: &Config, b: &Config) -> bool;
+    /// The tables that only one of the configurations has, or that are not the same in both, as `stream log`; the list alone when
+    /// they stand in another order.
+    fn changes(&self, old: &Config, new: &Config) -> Vec<String>;
 }
 
 impl<T: Clone + PartialEq + std::fmt::Debug> TableList for Tables<T> {
@@ -94,8 +95,18 @@ impl<T: Clone + PartialEq + std::fmt::Debug> TableList for Tables<T> {
         faults
     }
 
-    fn equal(&self, a: &Config, b: &Config) -> bool {
-        (self.list)(a) == (self.list)(b)
+    fn changes(&self, old: &Config, new: &Config) -> Vec<String> {
+        let (old, new) = ((self.list)(old), (self.list)(new));
+        let changed: BTreeSet<String> = old
+            .iter()
+            .filter(|item| !new.contains(item))
+            .chain(new.iter().filter(|item| !old.contains(item)))
+            .map(|item| format!("{} {}", self.name, (self.identity.1)(item)))
+            .collect();
+        match changed.is_empty() && old != new {
+            true => vec![self.name.to_owned()],
+            false => changed.into_iter().collect(),
+        }
     }
 }
 

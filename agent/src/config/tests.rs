@@ -93,7 +93,7 @@ fn every_key_of_a_table_has_a_sentence_and_an_example_that_works() {
             }
             let file = format!("[[{}]]\n{}\n", list.name(), given.join("\n"));
             let config = parse(&file, &machine()).unwrap_or_else(|e| panic!("{file}: {e:?}"));
-            assert!(!list.equal(&config, &default_config(&machine())), "{name}");
+            assert!(!list.changes(&default_config(&machine()), &config).is_empty(), "{name}");
             for other in all.iter().filter(needed) {
                 let cut = file.replace(&format!("{} = {}", other.name, other.example), "");
                 assert!(parse(&cut, &machine()).is_err(), "{name} without {}", other.name);
@@ -375,8 +375,22 @@ fn a_reload_says_which_changes_wait_for_a_restart() {
     assert_eq!(changes.effective, ["mesh.interval"]);
     // The client id follows the name.
     assert_eq!(changes.need_restart, ["vehicle.name", "http.listen", "mqtt.client_id"]);
-    let changes = reload(&old, &parse("[[stream]]\nname = \"a\"\n", &machine()).unwrap());
-    assert_eq!(changes.need_restart, ["stream"]);
+}
+
+/// Rules of a stream are part of the running spool, and a running drop folder is watched: each that waits is named.
+#[test]
+fn a_reload_names_the_tables_that_wait_for_a_restart() {
+    let config = |text: &str| parse(text, &machine()).unwrap();
+    let [a, b] = ["[[stream]]\nname = \"a\"\n", "[[stream]]\nname = \"b\"\n"];
+    let old = config(&format!("{a}{b}"));
+    for (new, changed) in [
+        (format!("{a}{b}"), vec![]),
+        (format!("{a}{b}weight = 5\n[[stream]]\nname = \"c\"\n"), vec!["stream b", "stream c"]),
+        (b.to_owned(), vec!["stream a"]),
+        (format!("{b}{a}"), vec!["stream"]),
+    ] {
+        assert_eq!(reload(&old, &config(&new)).need_restart, changed, "{new}");
+    }
 }
 
 #[test]
