@@ -71,6 +71,8 @@ struct Stream {
     kept: u64,
     /// Owners that were freed.
     freed: u64,
+    /// Records that were freed and whose number was given again: a crash may bring back the log that says so.
+    freed_before: u64,
     /// Freed since the log last took in marks: before this turn, and in it.
     unsure: [u64; 2],
     /// Dropped since then.
@@ -85,6 +87,14 @@ struct Stream {
     last_arrival: Option<Place>,
     parts: BTreeMap<Place, Vec<Span>>,
     in_order: bool,
+}
+
+impl Stream {
+    /// Whether a number was given before this epoch, and that record was freed.
+    fn was_freed_before(&self, sequence: u64, order: u32) -> bool {
+        let mut earlier = (0..order).filter_map(|order| self.records.get(&(order, sequence)));
+        self.freed_before > 0 && earlier.any(|issue| issue.freed)
+    }
 }
 
 /// How far causes can be held to.
@@ -180,6 +190,7 @@ impl Ledger {
         {
             stream.kept -= u64::from(issue.durable && !issue.freed);
             stream.freed -= u64::from(issue.freed);
+            stream.freed_before += u64::from(issue.freed);
             if issue.durable && !damaged && stream.forgotten == 0 {
                 let how = format!("{} {} was durable and is given again", stream.name, id.sequence);
                 return Err(Broken::new("a durable number is not given again", how));
@@ -421,8 +432,8 @@ impl Ledger {
             );
             return Err(("what is durable is held or counted", how));
         }
-        if count(Fate::Acknowledged) > stream.freed {
-            let how = format!("{} were freed: {reported:?}", stream.freed);
+        if count(Fate::Acknowledged) > stream.freed + stream.freed_before {
+            let how = format!("{} were freed: {reported:?}", stream.freed + stream.freed_before);
             return Err(("no more is acknowledged than was", how));
         }
         let policy = reported.policy;
@@ -460,7 +471,10 @@ impl Ledger {
         for reported in &report.streams {
             let Some(stream) = self.streams.get(&reported.tag) else { continue };
             let owners = stream.owners.iter().filter_map(|(&sequence, &order)| {
-                stream.records.get(&(order, sequence)).map(|issue| (sequence, issue))
+                let issue = stream.records.get(&(order, sequence))?;
+                // A crash may take a record that was not durable and bring back the log in which its number was freed.
+                let is_void = !issue.durable && stream.was_freed_before(sequence, order);
+                (!is_void).then_some((sequence, issue))
             });
             let owners = owners.filter(|(sequence, _)| *sequence < reported.next_sequence);
             let missing: Vec<(u64, bool)> = owners
