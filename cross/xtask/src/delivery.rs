@@ -23,7 +23,6 @@ mod link;
 mod mqtt;
 mod place;
 mod programs;
-mod relay;
 
 use std::fs;
 use std::path::PathBuf;

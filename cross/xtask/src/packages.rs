@@ -24,6 +24,7 @@ pub const FOR_TESTS: &[Program] = &[
     (&["qemu-arm-static"], "qemu-user-static"),
     (&["etcd"], "etcd-server"),
     (&["ip"], "iproute2"),
+    (&["ethtool"], "ethtool"),
     (&["openssl"], "openssl"),
     (&["containerd"], "containerd"),
     (&["runc"], "runc"),

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use link::{Relay, Traits, WHOLE_FRAMES};
 use nix::sched::{CloneFlags, setns};
 
 use crate::anchor::{self, Kind};
@@ -215,6 +217,8 @@ pub struct Equipment {
 pub struct Ground {
     equipment: Equipment,
     folder: PathBuf,
+    // Before the switch, on which they work.
+    shaped: Mutex<BTreeMap<Ipv4Addr, Relay>>,
     switch: Host,
 }
 
@@ -234,7 +238,7 @@ impl Ground {
         let switch = Host::start(Kind::Plain, "switch", folder.join("switch"), &equipment.double)?;
         switch.run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
         switch.run("ip", &["link", "set", BRIDGE, "up"])?;
-        Ok(Ground { equipment, folder, switch })
+        Ok(Ground { equipment, folder, shaped: Mutex::default(), switch })
     }
 
     /// What it was made with.
@@ -259,23 +263,63 @@ impl Ground {
 
     /// Cuts the link of the host with this address: its interface stays up, and nothing comes through.
     pub fn cut(&self, address: Ipv4Addr) -> Result<(), String> {
-        self.switch_network(&["link", "set", &port(address), "nomaster"])
+        self.switch_network(&["link", "set", &joint(self.is_shaped(address), address), "nomaster"])
     }
 
     /// Restores a link that was cut.
     pub fn restore(&self, address: Ipv4Addr) -> Result<(), String> {
-        self.switch_network(&["link", "set", &port(address), "master", BRIDGE])
+        let joint = joint(self.is_shaped(address), address);
+        self.switch_network(&["link", "set", &joint, "master", BRIDGE])
+    }
+
+    /// Gives the link of a host these traits, in place of those of a short cable; a cut link is restored. `seed` decides which
+    /// frames are lost.
+    pub fn shape(
+        &self,
+        host: &Host,
+        address: Ipv4Addr,
+        traits: Traits,
+        seed: u64,
+    ) -> Result<(), String> {
+        let [port, outer, inner] = [port(address), joint(true, address), far_end(address)];
+        if self.shaped().remove(&address).is_none() {
+            let peer = ["type", "veth", "peer", "name", &inner];
+            self.switch_network(&[&["link", "add", &outer][..], &peer[..]].concat())?;
+            self.on_switch("ethtool", &[&["-K", &outer][..], &WHOLE_FRAMES[..]].concat())?;
+            host.run("ethtool", &[&["-K", "eth0"][..], &WHOLE_FRAMES[..]].concat())?;
+        }
+        self.switch_network(&["link", "set", &port, "nomaster"])?;
+        self.switch_network(&["link", "set", &inner, "up"])?;
+        self.switch_network(&["link", "set", &outer, "master", BRIDGE, "up"])?;
+        let path = format!("/proc/{}/ns/net", self.switch.pid());
+        let network = File::open(&path).map_err(|e| format!("opening {path}: {e}"))?;
+        let relay = Relay::start(network, [&port, &inner], traits, seed)?;
+        self.shaped().insert(address, relay);
+        Ok(())
+    }
+
+    fn is_shaped(&self, address: Ipv4Addr) -> bool {
+        self.shaped().contains_key(&address)
+    }
+
+    fn shaped(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Relay>> {
+        // A test that panicked while it held this left the map whole.
+        self.shaped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn switch_network(&self, words: &[&str]) -> Result<(), String> {
+        self.on_switch("ip", words)
+    }
+
+    fn on_switch(&self, program: &str, words: &[&str]) -> Result<(), String> {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.switch.pid())).arg("ip").args(words);
+        command.arg(format!("--net=/proc/{}/ns/net", self.switch.pid())).arg(program).args(words);
         let output = command.output().map_err(|e| format!("starting nsenter: {e}"))?;
         if output.status.success() {
             return Ok(());
         }
         let error = String::from_utf8_lossy(&output.stderr);
-        Err(format!("`ip {}` on the switch failed: {}", words.join(" "), error.trim()))
+        Err(format!("`{program} {}` on the switch failed: {}", words.join(" "), error.trim()))
     }
 }
 
@@ -283,6 +327,16 @@ impl Ground {
 fn port(address: Ipv4Addr) -> String {
     let [_, _, third, last] = address.octets();
     format!("p-{third}-{last}")
+}
+
+/// Name of the switch's interface that is in the bridge for a host: its own, or that of the relay which shapes its link.
+fn joint(shaped: bool, address: Ipv4Addr) -> String {
+    if shaped { port(address).replacen('p', "j", 1) } else { port(address) }
+}
+
+/// Name of the interface at the other end of the relay's.
+fn far_end(address: Ipv4Addr) -> String {
+    port(address).replacen('p', "f", 1)
 }
 
 /// A number that this process has not given before.

@@ -18,6 +18,7 @@ pub mod vehicle;
 pub use anchor::Kind;
 pub use control_plane::{ControlPlane, Options, Part, Shape};
 pub use host::{Equipment, Ground, Host};
+pub use link::Traits;
 pub use process::{Process, wait_for};
 pub use programs::Programs;
 pub use vehicle::Vehicle;

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use link::{Relay, WHOLE_FRAMES};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use super::link::Profile;
-use super::relay::Relay;
 use crate::packages;
 use crate::steps::quiet;
 
@@ -117,7 +117,7 @@ impl Ground {
             let peer = ["type", "veth", "peer", "name", INTERFACE, "netns", &path];
             vehicle.ip(&[&["link", "add", INTERFACE][..], &peer[..]].concat())?;
             for place in [&vehicle, &post] {
-                let rate = format!("{}bit", profile.bits_per_s);
+                let rate = format!("{}bit", profile.traits.bits_per_s);
                 let mut command = Command::new("nsenter");
                 command.arg(format!("--net={}", place.path())).args(["tc", "qdisc", "add"]);
                 command.args(["dev", INTERFACE, "root", "tbf", "rate", &rate]).args(BUCKET);
@@ -132,15 +132,14 @@ impl Ground {
                 place.ip(&[
                     "link", "add", INTERFACE, "type", "veth", "peer", "name", name, "netns", &path,
                 ])?;
-                // Frames as a link has them: complete, and none larger than it takes.
                 let mut command = Command::new("nsenter");
                 command.arg(format!("--net={}", place.path())).arg("ethtool");
-                command
-                    .args(["-K", INTERFACE, "tx", "off", "tso", "off", "gso", "off", "gro", "off"]);
+                command.args(["-K", INTERFACE]).args(WHOLE_FRAMES);
                 quiet(&mut command)?;
                 middle.ip(&["link", "set", name, "up"])?;
             }
-            Some(Relay::start(&middle, profile, seed)?)
+            let network = middle.0.try_clone().map_err(|e| format!("holding a namespace: {e}"))?;
+            Some(Relay::start(network, ["vehicle", "post"], profile.traits, seed)?)
         };
         let ground = Ground { vehicle, post, relay };
         for (place, address) in [(&ground.vehicle, VEHICLE), (&ground.post, POST)] {

@@ -1,7 +1,8 @@
-//! Carries frames between two interfaces of a namespace of its own, as late and as incompletely as a [`Profile`] says. The
-//! kernels that this runs on often have no netem.
+//! Carries frames between two interfaces of a namespace, as late and as incompletely as [`Traits`] say. The kernels that this
+//! runs on often have no netem.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, socket,
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::gettid;
 
-use super::link::{Direction, Profile};
-use super::place::{Place, join};
-use crate::steps::quiet;
+use crate::{Direction, Traits};
 
-/// Largest frame: nothing is taken together on the way (see `ethtool` in [`super::place`]).
+/// What `ethtool -K INTERFACE` must be told for both senders: frames are then complete, and none is larger than a link takes.
+pub const WHOLE_FRAMES: [&str; 8] = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+
+/// Largest frame; see [`WHOLE_FRAMES`].
 const FRAME_BYTES_MAX: usize = 2048;
 
 /// Longest wait before it looks whether it should end.
@@ -33,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PRIORITY: &str = "10";
 
 /// Told to the thread and by it.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
     silent: AtomicBool,
@@ -41,6 +44,7 @@ struct Shared {
 }
 
 /// Carries frames until it is dropped.
+#[derive(Debug)]
 pub struct Relay {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<Result<(), String>>>,
@@ -53,25 +57,51 @@ struct Way {
 }
 
 impl Relay {
-    /// Between the interfaces `vehicle` and `post` of `place`.
-    pub fn start(place: &Place, profile: Profile, seed: u64) -> Result<Relay, String> {
+    /// Between two interfaces of the network namespace `network`; `seed` decides which frames it loses. Takes root.
+    pub fn start(
+        network: File,
+        interfaces: [&str; 2],
+        traits: Traits,
+        seed: u64,
+    ) -> Result<Relay, String> {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
+        let interfaces = interfaces.map(str::to_owned);
         let (ready, when_ready) = mpsc::channel();
-        let thread = place.run(move || {
-            let sockets = [open("vehicle")?, open("post")?];
+        let thread = std::thread::spawn(move || {
+            setns(network, CloneFlags::CLONE_NEWNET)
+                .map_err(|e| format!("entering a network namespace: {e}"))?;
+            let sockets = [open(&interfaces[0])?, open(&interfaces[1])?];
             // The one who waits is there until it hears.
             let _ = ready.send(gettid());
-            carry(&sockets, profile, seed, &for_thread)
+            carry(&sockets, traits, seed, &for_thread)
         });
+        let relay = Relay { shared, thread: Some(thread) };
         match when_ready.recv() {
-            Ok(thread_id) => {
-                let id = thread_id.to_string();
-                quiet(Command::new("chrt").args(["--fifo", "--pid", PRIORITY, &id]))?;
-                Ok(Relay { shared, thread: Some(thread) })
-            }
-            Err(_) => Err(join(thread).err().unwrap_or("the link did not start".to_owned())),
+            Ok(thread_id) => relay.hurry(&thread_id.to_string()).map(|()| relay),
+            Err(_) => Err(relay.end().err().unwrap_or("the link did not start".to_owned())),
         }
+    }
+
+    /// Gives the thread its priority.
+    fn hurry(&self, thread_id: &str) -> Result<(), String> {
+        let mut command = Command::new("chrt");
+        let output = command.args(["--fifo", "--pid", PRIORITY, thread_id]).output();
+        let output = output.map_err(|e| format!("starting chrt: {e}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("chrt failed: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn end(mut self) -> Result<(), String> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().map_err(|_| "the thread of a link failed".to_owned())?
     }
 
     /// Loses every frame, or lets them pass again.
@@ -87,9 +117,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return };
-        if let Err(error) = join(thread) {
+        if let Err(error) = self.stop() {
             eprintln!("the link ended early: {error}");
         }
     }
@@ -110,15 +138,10 @@ fn open(interface: &str) -> Result<OwnedFd, String> {
     Ok(fd)
 }
 
-fn carry(
-    sockets: &[OwnedFd; 2],
-    profile: Profile,
-    seed: u64,
-    shared: &Shared,
-) -> Result<(), String> {
+fn carry(sockets: &[OwnedFd; 2], traits: Traits, seed: u64, shared: &Shared) -> Result<(), String> {
     let began = Instant::now();
     let mut ways = [0, 1].map(|index| Way {
-        direction: Direction::new(profile, seed * 2 + index),
+        direction: Direction::new(traits, seed * 2 + index),
         frames: VecDeque::new(),
     });
     let mut buffer = [0; FRAME_BYTES_MAX];
