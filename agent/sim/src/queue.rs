@@ -352,8 +352,8 @@ impl World {
             }
         }
         if let Some(cap) = vehicle.config.delivery.bytes_per_day {
-            let ran_ms = report.spool_ms;
-            let days = ran_ms / DAY_MS + 1;
+            // Not by the queue's clock, which begins again at its last write when the power goes; the day has its own.
+            let days = self.now / MS / DAY_MS + 1;
             let most = (cap + 256 * 1024) * days + vehicle.crashes * (cap / 50 + 256 * 1024);
             if vehicle.sent_bytes > most {
                 let how = format!("{} bytes sent, {most} could be", vehicle.sent_bytes);
