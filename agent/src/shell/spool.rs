@@ -411,6 +411,22 @@ mod tests {
         drop(release);
     }
 
+    /// Memory of a process where nothing is mapped answers reads as a bad disk does.
+    #[tokio::test]
+    async fn a_disk_that_does_not_read_is_asked_again_and_nothing_is_begun_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let segment = folder.path().join("0000000007-00000000000000aa.seg");
+        std::os::unix::fs::symlink("/proc/self/mem", &segment).unwrap();
+        let mut keeper = keeper(folder.path());
+        let reason = opened(&mut keeper).await.unwrap_err();
+        assert!(reason.contains("does not read") && reason.contains("0000000007"), "{reason}");
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 2, "the segment and the lock");
+        std::fs::remove_file(&segment).unwrap();
+        while opened(&mut keeper).await.is_err() {}
+        assert_eq!(keeper.close().await, 0);
+    }
+
     #[tokio::test]
     async fn a_disk_that_answers_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
