@@ -501,8 +501,9 @@ fn foreign_setting(text: &str) -> Option<String> {
 /// What makes cargo build std along, without what is only for backtraces and unwinding: a release has neither.
 const BUILD_STD: &[&str] = &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
 
-/// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers.
-const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1";
+/// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers, and functions of
+/// the same code are one function, which Rust allows: nothing may tell functions apart by their addresses.
+const LINK_FLAGS: &str = "--pack-dyn-relocs=relr --build-id=sha1 --icf=all";
 
 /// Flags of every link against a std that was built along. rustc takes 32-bit ARM for unable to run static programs that are
 /// position independent; with this start-up code it is able.
