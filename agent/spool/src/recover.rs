@@ -64,14 +64,21 @@ impl<S: Storage> Spool<S> {
         self.count_quarantine();
         let segments = self.sort_files(&files)?;
         let mut findings = Findings::default();
+        let mut unread_newest = None;
         for &(number, bytes) in segments.iter().rev() {
             let is_newest = self.segments.is_empty();
             self.read_segment(number, bytes, &mut findings);
-            if is_newest && !self.options.without_newest {
-                findings.all_was_read()?;
+            if is_newest && findings.unread.is_some() {
+                if !self.options.without_newest {
+                    findings.all_was_read()?;
+                }
+                unread_newest.get_or_insert((number, bytes));
             }
         }
-        if self.segments.is_empty() {
+        // A disk that came back while it was asked is asked once more, for everything.
+        let came_back =
+            unread_newest.is_some_and(|(number, bytes)| self.is_readable(number, bytes));
+        if came_back || self.segments.is_empty() {
             findings.all_was_read()?;
         }
         let resume = findings.resume.take();
@@ -257,6 +264,14 @@ impl<S: Storage> Spool<S> {
             findings.sealed = found.checkpoint.as_ref().map(|newest| newest.sealed.clone());
             findings.newest.push(found);
         }
+    }
+
+    fn is_readable(&mut self, number: u64, length: u64) -> bool {
+        let place = self.place(number);
+        let file = self.storage.open(&frame::segment_name(place), false);
+        file.is_ok_and(|file| {
+            survey(&mut self.storage, &file, place, length, |_| true).unreadable == 0
+        })
     }
 
     /// A segment of which nothing can be read stays where it is: a later opening may take in what the floor has not passed by then.

@@ -192,6 +192,27 @@ fn the_newest_segment_is_waited_for_and_then_done_without() {
     assert_eq!(log.next_sequence, accepted.id.sequence + 1, "{log:?}");
 }
 
+/// The disk comes back in the middle of an attempt that would do without the newest segment: that is not opened without it.
+#[test]
+fn a_disk_that_comes_back_is_not_done_without_its_newest_segment() {
+    let mut refused = 0;
+    for times in 1..150 {
+        let (disk, stream) = filled();
+        disk.fail(Fault { operation: Operation::Read, after: 1, times, kind: ErrorKind::Other });
+        let mut spool = loop {
+            match attempt(&disk, 2, true) {
+                Ok(spool) => break spool,
+                Err(OpenError::Unreadable(_)) => refused += 1,
+                Err(error) => panic!("{times} times: {error}"),
+            }
+        };
+        let log = look(&mut spool, stream);
+        assert_eq!((lost(&log), log.next_sequence), (0, COUNT + 1), "{times} times");
+        assert_eq!(deliver(&mut spool), (2..=COUNT).collect::<Vec<u64>>(), "{times} times");
+    }
+    assert!(refused > 0, "it was never met");
+}
+
 /// The folder holds segments of two spools, and the note that says which is whose would not be read.
 #[test]
 fn which_of_two_spools_it_is_is_not_guessed_from_a_disk_that_fails() {
