@@ -37,6 +37,14 @@ pub const CGROUPS: &str = "/sys/fs/cgroup";
 const HIERARCHIES: &[&str] =
     &["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "systemd"];
 
+/// Folders of a machine that have nothing of those of the machine outside, with what they are called on its disk. Containers
+/// need some of them on a filesystem that is no overlay.
+const OWN_FOLDERS: [(&str, &str); 3] = [
+    ("/var/lib/rancher", "rancher"),
+    ("/var/lib/kubelet", "kubelet"),
+    ("/etc/systemd/system", "units"),
+];
+
 /// How long the first process sleeps when it has no child to wait for.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -45,8 +53,8 @@ const IDLE: Duration = Duration::from_millis(100);
 pub enum Kind {
     /// Namespaces; it sees the machine's files.
     Plain,
-    /// A machine of its own as far as k3s is concerned: changes below `/etc` and `/var` are its own and vanish with it,
-    /// `/run` is empty, and the folders that grow (`/var/lib/rancher`, `/var/lib/kubelet`) lie in the host's folder.
+    /// A machine of its own as far as k3s is concerned. Changes below `/etc` and `/var` are its own; they lie in the host's
+    /// folder as on a disk, where a later host with the same folder finds them. `/run` is empty.
     Machine,
 }
 
@@ -193,20 +201,17 @@ fn own_sysfs(folder: &Path) -> Result<(), String> {
 
 /// Own `/etc`, `/var` and `/run`.
 fn own_folders(folder: &Path) -> Result<(), String> {
-    let changes = folder.join("changes");
-    make(&changes)?;
-    let at = changes.display().to_string();
-    attach(Some("changes"), &at, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))?;
+    let disk = folder.join("disk");
     for (place, short) in [("/etc", "etc"), ("/var", "var")] {
-        let [upper, work] = ["upper", "work"].map(|part| changes.join(format!("{short}-{part}")));
+        let [upper, work] = ["upper", "work"].map(|part| disk.join(format!("{short}-{part}")));
         make(&upper)?;
         make(&work)?;
         let options =
             format!("lowerdir={place},upperdir={},workdir={}", upper.display(), work.display());
         attach(Some("overlay"), place, Some("overlay"), MsFlags::empty(), Some(&options))?;
     }
-    for (place, name) in [("/var/lib/rancher", "rancher"), ("/var/lib/kubelet", "kubelet")] {
-        let own = folder.join(name);
+    for (place, name) in OWN_FOLDERS {
+        let own = disk.join(name);
         make(&own)?;
         make(Path::new(place))?;
         attach(Some(&own.display().to_string()), place, None, MsFlags::MS_BIND, None)?;

@@ -218,8 +218,16 @@ pub struct Ground {
     equipment: Equipment,
     folder: PathBuf,
     // Before the switch, on which they work.
-    shaped: Mutex<BTreeMap<Ipv4Addr, Relay>>,
+    shaped: Mutex<BTreeMap<Ipv4Addr, Shaped>>,
     switch: Host,
+}
+
+/// A link that is not that of a short cable.
+#[derive(Debug)]
+struct Shaped {
+    traits: Traits,
+    seed: u64,
+    _relay: Relay,
 }
 
 /// Name of the switch's bridge.
@@ -246,18 +254,25 @@ impl Ground {
         &self.equipment
     }
 
-    /// A host at `address`, with a default route into the switch's network.
+    /// A host at `address`, with a default route into the switch's network. One of a name that there was before has its disk,
+    /// and one at an address that there was before has its link.
     pub fn host(&self, kind: Kind, name: &str, address: Ipv4Addr) -> Result<Host, String> {
         let host = Host::start(kind, name, self.folder.join(name), &self.equipment.double)?;
         let port = port(address);
         let pid = host.pid().to_string();
         let peer = ["type", "veth", "peer", "name", "eth0", "netns", &pid];
+        // The kernel takes down the interfaces of a host that has ended a moment later.
+        let _ = self.switch_network(&["link", "delete", &port]);
         // The switch's namespaces would not know the host's process by this number, so its network alone is entered.
         self.switch_network(&[&["link", "add", &port][..], &peer[..]].concat())?;
         self.switch_network(&["link", "set", &port, "master", BRIDGE, "up"])?;
         host.run("ip", &["address", "add", &format!("{address}/{PREFIX}"), "dev", "eth0"])?;
         host.run("ip", &["link", "set", "eth0", "up"])?;
         host.run("ip", &["route", "add", "default", "dev", "eth0"])?;
+        let shape = self.shaped().get(&address).map(|shaped| (shaped.traits, shaped.seed));
+        if let Some((traits, seed)) = shape {
+            self.shape(&host, address, traits, seed)?;
+        }
         Ok(host)
     }
 
@@ -286,15 +301,15 @@ impl Ground {
             let peer = ["type", "veth", "peer", "name", &inner];
             self.switch_network(&[&["link", "add", &outer][..], &peer[..]].concat())?;
             self.on_switch("ethtool", &[&["-K", &outer][..], &WHOLE_FRAMES[..]].concat())?;
-            host.run("ethtool", &[&["-K", "eth0"][..], &WHOLE_FRAMES[..]].concat())?;
         }
+        host.run("ethtool", &[&["-K", "eth0"][..], &WHOLE_FRAMES[..]].concat())?;
         self.switch_network(&["link", "set", &port, "nomaster"])?;
         self.switch_network(&["link", "set", &inner, "up"])?;
         self.switch_network(&["link", "set", &outer, "master", BRIDGE, "up"])?;
         let path = format!("/proc/{}/ns/net", self.switch.pid());
         let network = File::open(&path).map_err(|e| format!("opening {path}: {e}"))?;
         let relay = Relay::start(network, [&port, &inner], traits, seed)?;
-        self.shaped().insert(address, relay);
+        self.shaped().insert(address, Shaped { traits, seed, _relay: relay });
         Ok(())
     }
 
@@ -302,7 +317,7 @@ impl Ground {
         self.shaped().contains_key(&address)
     }
 
-    fn shaped(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Relay>> {
+    fn shaped(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Shaped>> {
         // A test that panicked while it held this left the map whole.
         self.shaped.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,9 +1,11 @@
 //! Finds the programs that the rig runs. What is missing is named, with the command that brings it; nothing is skipped.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 
 /// The recipe that the cached programs were built by, and what it gives; see `cargo xtask kubernetes`.
 const RECIPE: [&str; 2] = [
@@ -27,19 +29,29 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those of `KUBEBUILDER_ASSETS`, else the ones that `cargo xtask kubernetes` has built.
+    /// Those of `KUBEBUILDER_ASSETS`, else the ones that `cargo xtask kubernetes` has built, which must have the sums that the
+    /// recipe gives. Looked for once per process.
     pub fn find() -> Result<Programs, String> {
+        static FOUND: OnceLock<Result<Programs, String>> = OnceLock::new();
+        FOUND.get_or_init(Programs::look).clone()
+    }
+
+    fn look() -> Result<Programs, String> {
         let given = std::env::var_os(ASSETS).filter(|folder| !folder.is_empty());
-        let kubernetes = match given {
-            Some(folder) => PathBuf::from(folder),
-            None => built()?,
-        };
+        let checked = given.is_none();
+        let kubernetes = given.map_or_else(built, |folder| Ok(PathBuf::from(folder)))?;
         for line in RECIPE[1].lines() {
-            let name = line.split_whitespace().nth(1).unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let (sum, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let path = kubernetes.join(name);
+            let shown = path.display();
             if !path.is_file() {
-                let path = path.display();
-                return Err(format!("there is no {path}; `cargo xtask kubernetes` builds it"));
+                return Err(format!("there is no {shown}; `cargo xtask kubernetes` builds it"));
+            }
+            if checked && sha256(&path)? != sum {
+                return Err(format!(
+                    "{shown} is not what the recipe gives; `cargo xtask kubernetes` says more"
+                ));
             }
         }
         let own = kubernetes.join("etcd");
@@ -66,6 +78,19 @@ fn built() -> Result<PathBuf, String> {
         .ok_or("neither XDG_CACHE_HOME nor HOME is set")?;
     let sum = digest(&SHA256, RECIPE.concat().as_bytes());
     Ok(cache.join("outrider").join(format!("kubernetes-{}", &hex(sum.as_ref())[..16])))
+}
+
+/// SHA-256 of a file, in hexadecimal.
+fn sha256(path: &Path) -> Result<String, String> {
+    let failed = |e: std::io::Error| format!("reading {}: {e}", path.display());
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let (mut context, mut buffer) = (Context::new(&SHA256), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hex(context.finish().as_ref())),
+            length => context.update(&buffer[..length]),
+        }
+    }
 }
 
 /// Hexadecimal digits.

@@ -2,7 +2,8 @@
 //!
 //! It is the user manager, which needs not be a machine's first process and has the same D-Bus interface. Bus and private
 //! socket lie where those of the system manager are, so that `systemctl` and any program that asks the system bus find it
-//! without being told. Units lie in `/etc/systemd/system`, which is empty at first.
+//! without being told. Units lie in `/etc/systemd/system`, which is empty at first and on the
+//! vehicle's disk.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,12 +25,36 @@ const BUS: &str = "/run/dbus/system_bus_socket";
 /// Folder of the manager at run time.
 const RUNTIME: &str = "/run/user/0";
 
+/// Home of the manager, where a user manager keeps what is enabled; a link leads from there to the units.
+const HOME: &str = "/var/lib/manager";
+
+/// A bus like the system's, but one that starts nothing itself and lets everybody speak.
+const BUS_CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <listen>unix:path=/run/dbus/system_bus_socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"#;
+
 /// How long bus and manager may take to answer; they take a tenth of a second.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Targets that every unit depends on in some way.
-const TARGETS: &[&str] =
-    &["default", "basic", "sysinit", "shutdown", "exit", "network-online", "multi-user"];
+/// Targets that units may depend on, and what each wants. What is enabled starts with the manager.
+const TARGETS: &[(&str, &str)] = &[
+    ("default", "Wants=multi-user.target\n"),
+    ("multi-user", ""),
+    ("basic", ""),
+    ("sysinit", ""),
+    ("network-online", ""),
+    ("shutdown", ""),
+    ("exit", ""),
+];
 
 /// The manager. It ends with this value; what it started lives on until the vehicle ends.
 #[derive(Debug)]
@@ -42,14 +67,17 @@ impl Manager {
     /// Starts it.
     pub fn start(vehicle: &Vehicle) -> Result<Manager, String> {
         let host = vehicle.host();
-        host.run("mkdir", &["-p", "/run/systemd/system", "/run/dbus", RUNTIME, UNITS])?;
-        host.run("mount", &["-t", "tmpfs", "units", UNITS])?;
-        for target in TARGETS {
-            host.write(&format!("{UNITS}/{target}.target"), "[Unit]\nDefaultDependencies=no\n")?;
+        let kept = format!("{HOME}/systemd");
+        host.run("mkdir", &["-p", "/run/systemd/system", "/run/dbus", RUNTIME, &kept])?;
+        host.run("ln", &["-sfn", UNITS, &format!("{kept}/user")])?;
+        for (target, more) in TARGETS {
+            let unit = format!("[Unit]\nDefaultDependencies=no\n{more}");
+            host.write(&format!("{UNITS}/{target}.target"), &unit)?;
         }
+        host.write("/run/dbus/bus.conf", BUS_CONFIG)?;
+        host.write("/run/dbus/bus.conf", BUS_CONFIG)?;
         let mut bus = host.command(Path::new("dbus-daemon"));
-        bus.args(["--session", "--nofork", "--nopidfile"])
-            .arg(format!("--address=unix:path={BUS}"));
+        bus.args(["--config-file=/run/dbus/bus.conf", "--nofork", "--nopidfile"]);
         let bus = host.spawn("dbus", &mut bus)?;
         wait_for("the bus", START_TIMEOUT, || Ok(host.path(BUS).exists().then_some(())))?;
 
@@ -66,6 +94,7 @@ impl Manager {
         let mut manager = host.command(Path::new("sh"));
         manager.args(["-c", &script, "sh"]).args(program);
         manager.env("XDG_RUNTIME_DIR", RUNTIME).env("SYSTEMD_UNIT_PATH", UNITS);
+        manager.env("HOME", HOME).env("XDG_CONFIG_HOME", HOME).env("XDG_DATA_HOME", HOME);
         manager.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={BUS}"));
         let manager = host.spawn("systemd", &mut manager)?;
         host.run("ln", &["-s", &format!("{RUNTIME}/systemd/private"), "/run/systemd/private"])?;

@@ -85,12 +85,11 @@ fn a_host_ends_with_whoever_holds_it_even_when_that_is_killed() {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(holder.stdout.take().unwrap()));
-    let mut pid = None;
-    while let Some(Ok(line)) = lines.next() {
+    let (mut pid, mut ready) = (None, false);
+    while pid.is_none() || !ready {
+        let line = lines.next().unwrap().unwrap();
         pid = pid.or(line.strip_prefix("pid ").map(str::to_owned));
-        if line == "ready" {
-            break;
-        }
+        ready |= line == "ready";
     }
     let first = Path::new("/proc").join(pid.unwrap());
     assert!(first.exists());

@@ -1,6 +1,9 @@
 //! The double joins as k3s does, and is refused as k3s is.
 
-use federation::wait_for;
+use std::net::Ipv4Addr;
+
+use federation::systemd::{Manager, UNIT, install_unit};
+use federation::{ControlPlane, Options, Shape, wait_for};
 
 use crate::{LIMIT, joining, member, shared, vehicle, wait_log, wait_ready};
 
@@ -97,4 +100,42 @@ fn a_second_vehicle_of_the_same_name_is_refused() {
     wait_log(&agent, "answered 403");
     let node = red.get("/api/v1/nodes/twice").unwrap().unwrap();
     assert_eq!(node["status"]["addresses"][1]["address"], "10.77.0.25", "it is still the first's");
+}
+
+#[test]
+fn leftovers_of_one_cluster_do_not_keep_a_vehicle_from_another() {
+    let address = Ipv4Addr::new(10, 77, 0, 14);
+    let options = Options::new(Shape::Federation);
+    let green = ControlPlane::start(&shared().ground, "green", address, &options).unwrap();
+    let (vehicle, agent) = member("moves", 32);
+    agent.stop();
+    vehicle.configure(&green.url(), &green.agent_token().unwrap()).unwrap();
+    let agent = vehicle.start_agent().unwrap();
+    let ready = green.wait_node("moves", "True", LIMIT);
+    ready.unwrap_or_else(|e| panic!("{e}\n{}", agent.last_words()));
+    // Nobody told the first cluster.
+    shared().red.wait_node("moves", "Unknown", LIMIT).unwrap();
+}
+
+#[test]
+fn a_vehicle_joins_again_by_itself_after_its_power_was_cut() {
+    let shared = shared();
+    let mut vehicle = vehicle("cycled", 33);
+    vehicle.configure(&shared.red.url(), &shared.red.agent_token().unwrap()).unwrap();
+    let password = {
+        let _manager = Manager::start(&vehicle).unwrap();
+        install_unit(&vehicle, false).unwrap();
+        vehicle.host().run("systemctl", &["enable", "--now", "--no-block", UNIT]).unwrap();
+        shared.red.wait_node("cycled", "True", LIMIT).unwrap();
+        vehicle.host().read("/etc/rancher/node/password").unwrap()
+    };
+    let node = shared.red.get("/api/v1/nodes/cycled").unwrap().unwrap();
+    vehicle.power_cycle(&shared.ground).unwrap();
+    shared.red.wait_node("cycled", "Unknown", LIMIT).unwrap();
+    assert!(!vehicle.host().path("/run/user/0/systemd").exists(), "/run is gone");
+    assert_eq!(vehicle.host().read("/etc/rancher/node/password").unwrap(), password);
+    let _manager = Manager::start(&vehicle).unwrap();
+    shared.red.wait_node("cycled", "True", LIMIT).unwrap();
+    let again = shared.red.get("/api/v1/nodes/cycled").unwrap().unwrap();
+    assert_eq!(again["metadata"]["uid"], node["metadata"]["uid"], "it is the same Node");
 }
