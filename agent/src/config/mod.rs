@@ -294,6 +294,8 @@ pub struct GatherMqtt {
 /// `[k3s]`: k3s on this vehicle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct K3s {
+    /// Its service.
+    pub unit: Option<String>,
     /// Folder of its data.
     pub data_folder: PathBuf,
 }
@@ -481,7 +483,7 @@ impl Config {
                 bytes_per_day: None,
                 memory: 0,
             },
-            k3s: K3s { data_folder: PathBuf::new() },
+            k3s: K3s { unit: None, data_folder: PathBuf::new() },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),
             gather: Gather::default(),

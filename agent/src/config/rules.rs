@@ -98,6 +98,18 @@ pub(crate) fn server(text: &str) -> Result<(), String> {
     Server::parse(text).map(drop)
 }
 
+/// Accepts the name of a service (systemd.unit(5)).
+pub(crate) fn unit(text: &str) -> Result<(), String> {
+    let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:".contains(&b));
+    if !fits || text.is_empty() || text.starts_with('-') || text.ends_with(".service") {
+        return Err(format!(
+            "`{}` is no service; write its name without `.service`, such as \"k3s-agent\"",
+            text.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
 /// Accepts the hash of an authority.
 pub(crate) fn ca_hash(text: &str) -> Result<(), String> {
     match CaHash::parse(text) {

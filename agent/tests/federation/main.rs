@@ -118,7 +118,8 @@ fn a_sound_federation_passes_every_stage_and_the_token_is_shown_once_and_only_wh
     let server = Supervisor::start(certificate(&["127.0.0.1"], &ca, |_| {}), manner(&pem));
     let vehicle = Vehicle::of(&server, &hash);
 
-    let cheap = ["credentials", "space", "route", "connect", "authority", "clock", "name", "speed"];
+    let cheap =
+        ["credentials", "unit", "space", "route", "connect", "authority", "clock", "name", "speed"];
     let said = vehicle.sound(false);
     assert_eq!(stages(&said), cheap);
     assert!(server.asked().iter().all(|asked| asked.authorization.is_none()));

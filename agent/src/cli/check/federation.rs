@@ -22,6 +22,7 @@ fn run(context: &Context) -> Vec<Finding> {
     for federation in config.federation.iter().filter(|federation| wanted(&federation.name)) {
         let plan = Plan {
             federation,
+            unit: config.k3s.unit.as_deref(),
             data_folder: &config.k3s.data_folder,
             // Only for somebody who asks for this one: it costs the server far more than all the rest.
             with_token: context.named.is_some(),

@@ -14,14 +14,24 @@ const SERVERS_MAX: usize = 8;
 pub(super) const K3S: Section = Section {
     name: "k3s",
     doc: "k3s on this vehicle.",
-    keys: &[Key {
-        name: "data_folder",
-        doc: "Folder of k3s's data (its `data-dir`).",
-        preset: Preset::Is("\"/var/lib/rancher/k3s\""),
-        example: "\"/data/k3s\"",
-        field: Field::Path(place!(k3s.data_folder)),
-        takes_effect: TakesEffect::OnRestart,
-    }],
+    keys: &[
+        Key {
+            name: "unit",
+            doc: "Name of the service that runs k3s as an agent, without `.service`.",
+            preset: Preset::Found("`k3s-agent`, or `k3s` if that is an agent"),
+            example: "\"k3s-convoy\"",
+            field: Field::OptionalText(place!(k3s.unit), rules::unit),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "data_folder",
+            doc: "Folder of k3s's data (its `data-dir`).",
+            preset: Preset::Is("\"/var/lib/rancher/k3s\""),
+            example: "\"/data/k3s\"",
+            field: Field::Path(place!(k3s.data_folder)),
+            takes_effect: TakesEffect::OnRestart,
+        },
+    ],
 };
 
 /// Federations.

@@ -40,6 +40,7 @@ mod policy;
 pub mod preflight;
 mod server;
 mod token;
+pub mod unit;
 
 use std::time::Duration;
 

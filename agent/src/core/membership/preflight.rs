@@ -46,6 +46,8 @@ const SKEW_SINCE: u32 = 28;
 pub enum Stage {
     /// Token and hash of the authority, on this vehicle.
     Credentials,
+    /// The service that runs k3s.
+    Unit,
     /// Room for k3s's data.
     Space,
     /// A way to the server; no packet is sent.
@@ -70,6 +72,7 @@ impl Stage {
     pub const fn word(self) -> &'static str {
         match self {
             Stage::Credentials => "credentials",
+            Stage::Unit => "unit",
             Stage::Space => "space",
             Stage::Route => "route",
             Stage::Connect => "connect",

@@ -5,6 +5,7 @@
 //! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
 mod probe;
+mod service;
 mod trust;
 
 use std::convert::Infallible;
@@ -55,6 +56,8 @@ impl hyper::body::Body for EmptyBody {
 pub struct Plan<'a> {
     /// The federation.
     pub federation: &'a config::Federation,
+    /// The service of k3s, if its name is not one of the usual ones.
+    pub unit: Option<&'a str>,
     /// Folder of k3s's data.
     pub data_folder: &'a Path,
     /// Show the token to the server.
@@ -65,6 +68,7 @@ pub struct Plan<'a> {
 /// this vehicle does not hide what is wrong on the way.
 pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     let (mut findings, token) = credentials(plan.federation);
+    findings.push(service::look(plan.unit).await);
     findings.push(space(plan.data_folder));
     let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
     let mut best: Vec<Finding> = Vec::new();
