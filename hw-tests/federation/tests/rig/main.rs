@@ -1,4 +1,5 @@
-//! The rig's own tests, against real Kubernetes: control planes, the double's answers, joins, links and permissions.
+//! The rig's own tests, against real Kubernetes: control planes, the double's answers, joins, links and permissions; and the
+//! program's pre-flight against all of it.
 //!
 //! One control plane, `red`, is shared; each test has vehicles of its own. They need root, and the programs that
 //! `cargo xtask test` builds and installs; without them they fail and say what is missing.
@@ -9,6 +10,7 @@ mod control_plane;
 mod join;
 mod link;
 mod pods;
+mod preflight;
 mod rbac;
 mod supervisor;
 
