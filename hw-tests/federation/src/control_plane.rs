@@ -345,9 +345,9 @@ impl ControlPlane {
         self.order(&Order::Faults(faults)).map(drop)
     }
 
-    /// Answers that the supervisor has given since it was started, by `METHOD PATH STATUS`.
-    pub fn counts(&self) -> Result<BTreeMap<String, u64>, String> {
-        Ok(self.order(&Order::Counts)?.counts)
+    /// What the supervisor has answered since it was started, and what it is at.
+    pub fn counts(&self) -> Result<Reply, String> {
+        self.order(&Order::Counts)
     }
 
     fn order(&self, order: &Order) -> Result<Reply, String> {

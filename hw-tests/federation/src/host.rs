@@ -114,9 +114,10 @@ impl Host {
         let failed = |e: std::io::Error| format!("starting {name} on {}: {e}", self.name);
         let log = self.log_of(name);
         let file = OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
+        let begin = file.metadata().map_err(failed)?.len();
         command.stdout(file.try_clone().map_err(failed)?).stderr(file).process_group(0);
         let child = command.spawn().map_err(failed)?;
-        Ok(Process::new(format!("{}/{name}", self.name), child, log))
+        Ok(Process::new(format!("{}/{name}", self.name), child, log, begin))
     }
 
     /// Runs a program to its end, and gives what it printed.

@@ -1,6 +1,7 @@
 //! A process on a host, with its log.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
@@ -26,16 +27,28 @@ pub struct Process {
     /// The program's process id as seen outside, once it has been found.
     pid: Option<Pid>,
     log: PathBuf,
+    /// Where its own words begin in the log, after those of earlier processes of the name.
+    begin: u64,
 }
 
 impl Process {
-    pub(crate) fn new(name: String, entering: Child, log: PathBuf) -> Process {
-        Process { name, entering, pid: None, log }
+    pub(crate) fn new(name: String, entering: Child, log: PathBuf, begin: u64) -> Process {
+        Process { name, entering, pid: None, log, begin }
     }
 
     /// Where its output goes.
     pub fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// Everything that it has written.
+    pub fn output(&self) -> Result<String, String> {
+        let failed = |e: std::io::Error| format!("reading {}: {e}", self.log.display());
+        let mut file = File::open(&self.log).map_err(failed)?;
+        file.seek(SeekFrom::Start(self.begin)).map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The end of what it wrote, with its name.

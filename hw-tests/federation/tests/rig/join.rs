@@ -52,6 +52,7 @@ fn a_certificate_counts_while_its_node_exists_and_the_token_helps_after() {
     vehicle.configure(&red.url(), &wrong).unwrap();
     let again = vehicle.start_agent().unwrap();
     wait_log(&again, "node renewed is ready\n");
+    assert!(!again.output().unwrap().contains("not accepted"));
     again.stop();
     red.kubectl(&["delete", "node", "renewed"]).unwrap();
     let refused = vehicle.start_agent().unwrap();

@@ -80,11 +80,10 @@ fn wait_ready(name: &str, agent: &Process) {
     ready.unwrap_or_else(|e| panic!("{e}\n{}", agent.last_words()));
 }
 
-/// Waits until a log has a line with `words`.
+/// Waits until a process has written `words`.
 fn wait_log(process: &Process, words: &str) {
-    let said = wait_for(&format!("`{words}` in a log"), LIMIT, || {
-        let text = std::fs::read_to_string(process.log()).map_err(|e| e.to_string())?;
-        Ok(text.contains(words).then_some(()))
+    let said = wait_for(&format!("`{words}` in what a process writes"), LIMIT, || {
+        Ok(process.output()?.contains(words).then_some(()))
     });
     said.unwrap_or_else(|e| panic!("{e}\n{}", process.last_words()));
 }

@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-use super::Supervisor;
+use super::{READING_MAX, Supervisor, WRITING_MAX};
 
 /// What goes wrong, for paths that begin with a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// Beginning of the paths, such as `/v1-k3s/` or `/api`.
     pub path: String,
-    /// Wait before anything else, in ms.
+    /// Wait before anything else, in ms; it is over when the faults change.
     pub delay_ms: u64,
     /// Answer with this status instead of the right one.
     pub status: Option<u16>,
@@ -34,6 +34,10 @@ pub enum Order {
 pub struct Reply {
     /// Answers given since the start, by `METHOD PATH STATUS`.
     pub counts: BTreeMap<String, u64>,
+    /// Reading join requests under way.
+    pub reading: usize,
+    /// Writing ones.
+    pub writing: usize,
 }
 
 /// Faults that hold, and counts.
@@ -54,11 +58,21 @@ impl Control {
         *locked(&self.counts).entry(format!("{request} {status}")).or_default() += 1;
     }
 
+    fn set(&self, faults: Vec<Fault>) {
+        *locked(&self.faults) = faults;
+    }
+}
+
+impl Supervisor {
     fn follow(&self, order: Order) -> Reply {
         if let Order::Faults(faults) = order {
-            *locked(&self.faults) = faults;
+            self.control.set(faults);
         }
-        Reply { counts: locked(&self.counts).clone() }
+        Reply {
+            counts: locked(&self.control.counts).clone(),
+            reading: READING_MAX - self.reading.available_permits(),
+            writing: WRITING_MAX - self.writing.available_permits(),
+        }
     }
 }
 
@@ -90,7 +104,7 @@ async fn orders(supervisor: &Supervisor, stream: UnixStream) -> std::io::Result<
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Some(line) = lines.next_line().await? {
-        let reply = supervisor.control.follow(serde_json::from_str(&line)?);
+        let reply = supervisor.follow(serde_json::from_str(&line)?);
         let mut line = serde_json::to_string(&reply)?;
         line.push('\n');
         writer.write_all(line.as_bytes()).await?;

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::{NODE_IP, NODE_NAME, NODE_PASSWORD};
@@ -57,6 +58,9 @@ pub const WRITING_MAX: usize = 10;
 
 /// Largest signing request.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;
+
+/// How often a delayed request looks whether its fault still holds.
+const DELAY_STEP: Duration = Duration::from_millis(50);
 
 /// Limit for requests to the kube-apiserver beside it.
 const API_TIMEOUT: Duration = Duration::from_secs(10);
@@ -347,7 +351,10 @@ impl Supervisor {
     /// Waits as long as a fault says, and gives the answer that it says, if any.
     async fn fault(&self, path: &str) -> Option<Response<Body>> {
         let fault = self.control.fault(path)?;
-        tokio::time::sleep(Duration::from_millis(fault.delay_ms)).await;
+        let end = Instant::now() + Duration::from_millis(fault.delay_ms);
+        while Instant::now() < end && self.control.fault(path).as_ref() == Some(&fault) {
+            tokio::time::sleep_until(end.min(Instant::now() + DELAY_STEP)).await;
+        }
         let status = StatusCode::from_u16(fault.status?).ok()?;
         let mut answer = text(status, "as ordered");
         if status == StatusCode::TOO_MANY_REQUESTS {
