@@ -22,7 +22,8 @@ Usage: cargo xtask <command>
 Commands:
   test       install what the tests need, then check formatting, lints, documentation,
              dependencies and licences, and run every test
-  kubernetes build the Kubernetes that tests run against, unless it is there, and print its folder
+  kubernetes build the Kubernetes that tests run against, unless it has been built, and print its
+             folder
   footprint  measure size, memory, processor time and bytes on the wire, beside collectd
              and node_exporter; [--seconds N] (default 600) [--binary PATH]
   delivery   measure how much of each link is filled, beside plain TCP, and what is lost under

@@ -345,6 +345,12 @@ impl ControlPlane {
         self.order(&Order::Faults(faults)).map(drop)
     }
 
+    /// From now on its answers say that its clock is this many seconds ahead, or behind when negative. Its certificates stay
+    /// as they are.
+    pub fn set_clock_ahead(&self, by_s: i64) -> Result<(), String> {
+        self.order(&Order::ClockAhead(by_s)).map(drop)
+    }
+
     /// What the supervisor has answered since it was started, and what it is at.
     pub fn counts(&self) -> Result<Reply, String> {
         self.order(&Order::Counts)

@@ -100,6 +100,16 @@ fn a_server_that_starts_or_is_ordered_to_fail_says_so() {
     assert_eq!(ask(&plane, "/v1-k3s/readyz", &token).header("retry-after"), Some("1"));
     plane.set_faults(Vec::new()).unwrap();
 
+    let date = || {
+        let answer = plane.call_as(Call::get("/ping"), None).unwrap();
+        httpdate::parse_http_date(answer.header("date").unwrap()).unwrap()
+    };
+    let before = date();
+    plane.set_clock_ahead(-7200).unwrap();
+    assert!(date() < before, "two hours ago");
+    plane.set_clock_ahead(0).unwrap();
+    assert!(date() >= before);
+
     plane.stop_part(Part::ApiServer, true).unwrap();
     assert_eq!(ask(&plane, "/v1-k3s/readyz", &token).status, 503);
     assert_eq!(ask(&plane, "/v1-k3s/readyz", "wrong").status, 401);

@@ -1,7 +1,9 @@
 //! The control socket: faults on command, and counts of what was asked. One JSON order and one JSON reply per line.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -25,6 +27,8 @@ pub struct Fault {
 pub enum Order {
     /// From now on these faults, and no others; the first that fits counts.
     Faults(Vec<Fault>),
+    /// From now on say in all answers that the clock is this many seconds ahead.
+    ClockAhead(i64),
     /// Tell what was asked.
     Counts,
 }
@@ -45,6 +49,7 @@ pub struct Reply {
 pub(crate) struct Control {
     faults: Mutex<Vec<Fault>>,
     counts: Mutex<BTreeMap<String, u64>>,
+    clock_ahead_s: AtomicI64,
 }
 
 impl Control {
@@ -58,15 +63,24 @@ impl Control {
         *locked(&self.counts).entry(format!("{request} {status}")).or_default() += 1;
     }
 
-    fn set(&self, faults: Vec<Fault>) {
-        *locked(&self.faults) = faults;
+    /// What the clock is said to be, if that is another time than it is.
+    pub fn date(&self) -> Option<SystemTime> {
+        let ahead_s = self.clock_ahead_s.load(Ordering::Relaxed);
+        let by = Duration::from_secs(ahead_s.unsigned_abs());
+        match ahead_s {
+            0 => None,
+            1.. => SystemTime::now().checked_add(by),
+            _ => SystemTime::now().checked_sub(by),
+        }
     }
 }
 
 impl Supervisor {
     fn follow(&self, order: Order) -> Reply {
-        if let Order::Faults(faults) = order {
-            self.control.set(faults);
+        match order {
+            Order::Faults(faults) => *locked(&self.control.faults) = faults,
+            Order::ClockAhead(by_s) => self.control.clock_ahead_s.store(by_s, Ordering::Relaxed),
+            Order::Counts => {}
         }
         Reply {
             counts: locked(&self.control.counts).clone(),

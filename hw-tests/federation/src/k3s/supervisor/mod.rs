@@ -29,7 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -158,7 +158,11 @@ async fn connection(
         let upstream = Arc::clone(&upstream);
         async move {
             let named = format!("{} {}", request.method(), request.uri().path());
-            let answer = supervisor.answer(request, (*client).as_ref(), &upstream).await;
+            let mut answer = supervisor.answer(request, (*client).as_ref(), &upstream).await;
+            let date = supervisor.control.date().map(httpdate::fmt_http_date);
+            if let Some(Ok(date)) = date.map(HeaderValue::try_from) {
+                answer.headers_mut().insert(DATE, date);
+            }
             supervisor.control.count(&named, answer.status().as_u16());
             Ok::<_, Infallible>(answer)
         }
@@ -389,6 +393,6 @@ fn json_answer(value: &serde_json::Value) -> Response<Body> {
 fn answer(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Body> {
     let mut answer = Response::new(Either::Left(Full::new(Bytes::from(body))));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
