@@ -76,10 +76,10 @@ fn main() {
     let folder = folder.path();
     println!(" record  batch  spool MiB/s  plain MiB/s  share  bytes written for each");
     compare(folder, 4096, 1, 500);
-    compare(folder, 4096, 64, 300);
-    compare(folder, 4096, 250, 200);
+    compare(folder, 4096, 64, 3000);
+    compare(folder, 4096, 250, 800);
     compare(folder, 100, 20, 500);
-    compare(folder, 100, 2000, 200);
+    compare(folder, 100, 2000, 2000);
     compare(folder, MIB, 1, 200);
 
     let mut spool = open(folder, 1200 * MIB as u64);

@@ -16,8 +16,9 @@ pub const MEMORY_BYTES_MIN: usize = RECORD_BYTES_MAX + 128 * 1024;
 /// What a waiting record takes in memory beside its payload, in bytes: its place in the queue and what the allocator rounds up.
 pub const PENDING_OVERHEAD_BYTES: usize = 64;
 
-/// Bytes collected before they are handed to the storage in one write. Larger writes gain nothing, and this stays in memory.
-pub const WRITE_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes collected before they are handed to the storage in one write. A commit that has less takes less memory; with a quarter
+/// of this, commits of a megabyte were measured to reach 70 % of the plain loop on a disk of 1 GB/s, with this four fifths.
+pub const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Bytes read at once when a whole segment is scanned.
 pub const SCAN_BUFFER_BYTES: usize = 64 * 1024;
