@@ -75,9 +75,13 @@ impl Kind {
     }
 }
 
-/// Name of the control group of the host whose first process has this process id outside.
-pub fn cgroup(pid: i32) -> String {
-    format!("federation-{pid}")
+/// Name of the control group of the host with this folder, the same after a power cut.
+pub fn cgroup(folder: &Path) -> String {
+    let part = |path: Option<&Path>| {
+        let name = path.and_then(Path::file_name).unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    format!("federation-{}-{}", part(folder.parent()), part(Some(folder)))
 }
 
 /// Makes the control group of a host in every hierarchy, allowed what its parent is.
@@ -110,13 +114,13 @@ pub fn main(half: &str, arguments: impl Iterator<Item = OsString>) -> Result<Exi
     };
     let kind = Kind::parse(&kind.to_string_lossy())?;
     if half == OUTER {
-        return outer(&words);
+        return outer(&words, Path::new(folder));
     }
     inner(kind, &name.to_string_lossy(), Path::new(folder))
 }
 
 /// Makes the namespaces, starts the inner half, and cleans up after it.
-fn outer(words: &[OsString]) -> Result<ExitCode, String> {
+fn outer(words: &[OsString], folder: &Path) -> Result<ExitCode, String> {
     let flags = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
@@ -132,7 +136,7 @@ fn outer(words: &[OsString]) -> Result<ExitCode, String> {
     let pid = child.id() as i32;
     println!("{PID}{pid}");
     let status = child.wait().map_err(|e| format!("waiting for a host's end: {e}"))?;
-    remove_cgroups(&cgroup(pid));
+    remove_cgroups(&cgroup(folder));
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

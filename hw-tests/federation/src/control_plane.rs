@@ -14,7 +14,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::anchor::Kind;
-use crate::host::{Ground, Host};
+use crate::ground::Ground;
+use crate::host::Host;
 use crate::https::{Answer, Call, Server, Trust, block_on};
 use crate::k3s::supervisor::{Fault, Order, POD_NETWORK, Reply, SERVICE_NETWORK, Settings};
 use crate::k3s::token::fingerprint;

@@ -24,6 +24,7 @@
 
 pub mod anchor;
 pub mod control_plane;
+pub mod ground;
 pub mod host;
 pub mod https;
 pub mod image;
@@ -36,7 +37,8 @@ pub mod vehicle;
 
 pub use anchor::Kind;
 pub use control_plane::{ControlPlane, Options, Part, Shape};
-pub use host::{Equipment, Ground, Host};
+pub use ground::{Equipment, Ground};
+pub use host::Host;
 pub use link::Traits;
 pub use process::{Process, wait_for};
 pub use programs::Programs;

@@ -2,8 +2,8 @@
 //!
 //! It is the user manager, which needs not be a machine's first process and has the same D-Bus interface. Bus and private
 //! socket lie where those of the system manager are, so that `systemctl` and any program that asks the system bus find it
-//! without being told. Units lie in `/etc/systemd/system`, which is empty at first and on the
-//! vehicle's disk.
+//! without being told. Units lie in `/etc/systemd/system`, which is empty at first and lies on
+//! the vehicle's disk.
 
 use std::path::Path;
 use std::time::Duration;
@@ -81,7 +81,7 @@ impl Manager {
         let bus = host.spawn("dbus", &mut bus)?;
         wait_for("the bus", START_TIMEOUT, || Ok(host.path(BUS).exists().then_some(())))?;
 
-        let group = anchor::cgroup(host.pid());
+        let group = anchor::cgroup(host.folder());
         anchor::make_cgroups(&group)?;
         // Its groups come below its own, and that is the vehicle's. 0 is whoever writes.
         let script = format!(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::anchor::{self, Kind};
-use crate::host::{Equipment, Ground, Host};
+use crate::ground::{Equipment, Ground};
+use crate::host::Host;
 use crate::image;
 use crate::k3s::agent::{CGROUP, HEARTBEAT, KUBELET, MAIN_FILE};
 use crate::process::Process;
@@ -89,7 +90,7 @@ impl Vehicle {
         let failed = |e: std::io::Error| format!("giving {} an image: {e}", self.name());
         fs::create_dir_all(&ready).map_err(failed)?;
         fs::copy(archive, ready.join("pod.tar")).map_err(failed)?;
-        let group = anchor::cgroup(self.host.pid());
+        let group = anchor::cgroup(self.host.folder());
         anchor::make_cgroups(&group)?;
         let kubelet = Programs::find()?.kubernetes("kubelet").display().to_string();
         Ok(vec![(KUBELET, kubelet), (CGROUP, group)])

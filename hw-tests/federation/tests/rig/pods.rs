@@ -49,14 +49,14 @@ fn wait_node(vehicle: &Vehicle, ready: &str) {
 #[test]
 fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
     let red = &shared().red;
-    let vehicle = vehicle("runs", 29);
+    let mut vehicle = vehicle("runs", 29);
     let _manager = Manager::start(&vehicle).unwrap();
     install_unit(&vehicle, true).unwrap();
     vehicle.configure(&red.url(), &red.agent_token().unwrap()).unwrap();
 
     // Without a link the unit is on its way for as long as that takes, and nothing of it runs.
     shared().ground.cut(vehicle.address()).unwrap();
-    vehicle.host().run("systemctl", &["start", "--no-block", UNIT]).unwrap();
+    vehicle.host().run("systemctl", &["enable", "--now", "--no-block", UNIT]).unwrap();
     wait_property(&vehicle, "ActiveState", "activating");
     assert!(vehicle.host().processes("containerd").unwrap().is_empty());
     shared().ground.restore(vehicle.address()).unwrap();
@@ -97,6 +97,14 @@ fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
     vehicle.host().run("systemctl", &["start", "--no-block", UNIT]).unwrap();
     wait_node(&vehicle, "True");
     assert_eq!(running(&vehicle), container);
+
+    // After a power cut everything starts by itself, and the pod in a new container.
+    vehicle.power_cycle(&shared().ground).unwrap();
+    wait_node(&vehicle, "Unknown");
+    let _manager = Manager::start(&vehicle).unwrap();
+    wait_node(&vehicle, "True");
+    wait_for("a new container", LIMIT, || Ok((running(&vehicle) != container).then_some(())))
+        .unwrap();
 
     // Eviction lets it end in order. No version is named: old and new servers understand that.
     let eviction = json!({ "metadata": { "name": "works", "namespace": "default" } }).to_string();
