@@ -100,7 +100,6 @@ fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
 
     // After a power cut everything starts by itself, and the pod in a new container.
     vehicle.power_cycle(&shared().ground).unwrap();
-    wait_node(&vehicle, "Unknown");
     let _manager = Manager::start(&vehicle).unwrap();
     wait_node(&vehicle, "True");
     wait_for("a new container", LIMIT, || Ok((running(&vehicle) != container).then_some(())))
