@@ -1,8 +1,9 @@
 //! Control planes: parts that are stopped and come back, and hosts that end with their test.
 
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use federation::https::Call;
 use federation::{ControlPlane, Ground, Kind, Options, Part, Shape, wait_for};
@@ -73,18 +74,13 @@ fn a_host_ends_with_whoever_holds_it_even_when_that_is_killed() {
     assert!(!Path::new("/proc").join(pid.to_string()).exists());
 
     // The holder here is a shell that is killed without a chance to clean up.
-    let folder = tempdir("killed");
-    let double = equipment().double;
     let script =
         r#"mkfifo "$1/hold"; "$0" anchor plain killed "$1" <"$1/hold" & exec 3>"$1/hold"; wait"#;
-    let mut holder = Command::new("sh")
-        .args(["-c", script])
-        .arg(&double)
-        .arg(&folder)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(holder.stdout.take().unwrap()));
+    let folder = ground.host(Kind::Plain, "folder", Ipv4Addr::new(10, 77, 0, 91)).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(equipment().double).arg(folder.folder());
+    let mut holder = Holder(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(holder.0.stdout.take().unwrap()).lines();
     let (mut pid, mut ready) = (None, false);
     while pid.is_none() || !ready {
         let line = lines.next().unwrap().unwrap();
@@ -93,16 +89,18 @@ fn a_host_ends_with_whoever_holds_it_even_when_that_is_killed() {
     }
     let first = Path::new("/proc").join(pid.unwrap());
     assert!(first.exists());
-    holder.kill().unwrap();
-    holder.wait().unwrap();
+    drop(holder);
     wait_for("the host to end", LIMIT, || Ok((!first.exists()).then_some(()))).unwrap();
 }
 
-fn tempdir(name: &str) -> std::path::PathBuf {
-    let folder = equipment().folder.join(format!("{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+/// A process that is killed in the end.
+struct Holder(Child);
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
