@@ -3,7 +3,7 @@
 //!
 //! Everything is real: the release binary, mosquitto, TCP of the kernel in network namespaces, and links of the classes LAN,
 //! Best and Average between them. LAN is a veth pair cut down to 1 Gbit/s by the kernel; the others are carried by a thread of
-//! this program ([`relay`]), because the kernels it runs on often have no netem. Needs root; leaves nothing behind.
+//! this program ([`::link::Relay`]), because the kernels it runs on often have no netem. Needs root; leaves nothing behind.
 //!
 //! - *Links*: a spool full of records of 1000 bytes that cannot be compressed, brought in over the control socket, is delivered
 //!   to a broker at the other side. What counts is payload, from the connection to the last acknowledgement, against the mean
