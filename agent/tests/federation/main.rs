@@ -312,6 +312,19 @@ fn what_is_wrong_on_the_vehicle_is_said_before_anything_is_sent() {
     assert!(said[0].text.contains("is that of a server"), "{said:#?}");
     assert!(said[1].text.contains("others on this vehicle may read"), "{said:#?}");
 
+    let config = vehicle.folder.path().join("outrider.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("servers = [", "servers = [\"http://x\", ")).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["check", "federation", "purple", "--config"]).arg(&config);
+    let output = command.output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.code() == Some(1) && shown.contains("`http://x` is no server"),
+        "{shown}"
+    );
+    fs::write(&config, text).unwrap();
+
     fs::remove_file(&token).unwrap();
     let (failed, said) = vehicle.check(true);
     assert!(failed && said[0].text.contains("cannot be read"), "{said:#?}");

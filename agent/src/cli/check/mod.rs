@@ -215,7 +215,10 @@ fn run(arguments: &Arguments, terminal: &Terminal) -> Outcome {
         let text = "a name can only stand after `check federation`; leave it out";
         return Err(Failure::new(Exit::Usage, text.to_owned()));
     }
-    let is_wanted = |check: &&Check| only.as_deref().is_none_or(|only| only == check.id);
+    // What is wrong with the configuration explains why nothing else was looked at.
+    let explains = |check: &Check| context.invalid.is_some() && check.id == configuration::CHECK.id;
+    let is_wanted =
+        |check: &&Check| only.as_deref().is_none_or(|only| only == check.id) || explains(check);
     let json = arguments.flag(&JSON);
     let mut report = Report { errors: 0, warnings: 0, findings: Vec::new() };
     for check in CHECKS.iter().filter(is_wanted) {
