@@ -21,7 +21,7 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use rustls::{CertificateError, ClientConfig};
 
-use self::probe::{Answer, Target, Trouble, ask, route};
+use self::probe::{Answer, Part, Target, Trouble, ask, route};
 use self::trust::Bundle;
 use crate::config;
 use crate::core::membership::preflight::{self, Cure, Finding, REQUEST_MAX, REQUESTS, Stage};
@@ -217,7 +217,7 @@ async fn target_stages(
     let answer = match meter.ask_until(target, &anybody, "/cacerts").await {
         Ok(answer) => answer,
         Err(trouble) => {
-            if !matches!(trouble, Trouble::Connect(_) | Trouble::Slow("connecting")) {
+            if !matches!(trouble, Trouble::Connect(_) | Trouble::Slow(Part::Connecting)) {
                 end(connected(target))?;
             }
             return end(refused(trouble, server, target));
@@ -357,17 +357,18 @@ fn refused(trouble: Trouble, server: &Server, target: &Target) -> Finding {
             format!("{address} does not accept connections: {error}"),
             "see that k3s runs there, and that no firewall is in the way",
         ),
-        Trouble::Slow("connecting") => Finding::bad(
+        Trouble::Slow(Part::Connecting) => Finding::bad(
             Stage::Connect,
             Cure::Time,
             format!("{address} did not answer within {} s", REQUEST_MAX.as_secs()),
             "nothing if the link is bad; otherwise a firewall may drop the packets",
         ),
-        Trouble::Slow(part) => Finding::bad(
+        Trouble::Slow(part @ (Part::Handshake | Part::Answer)) => Finding::bad(
             Stage::Speed,
             Cure::Time,
             format!(
-                "link too slow for k3s to join: {part} did not end within {} s, again and again",
+                "link too slow for k3s to join: {} did not end within {} s, again and again",
+                if part == Part::Answer { "the answer" } else { "the TLS handshake" },
                 REQUEST_MAX.as_secs()
             ),
             "nothing: the agent waits for a better link and gathers data meanwhile",

@@ -52,6 +52,17 @@ pub struct Answer {
     pub took: Duration,
 }
 
+/// How far a question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// TCP.
+    Connecting,
+    /// TLS.
+    Handshake,
+    /// The request was sent.
+    Answer,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Trouble {
@@ -59,8 +70,8 @@ pub enum Trouble {
     Connect(io::Error),
     /// TLS failed.
     Tls(io::Error),
-    /// It did not end in time; the text says how far it came.
-    Slow(&'static str),
+    /// It did not end in time, and came as far as this.
+    Slow(Part),
     /// What came is no answer.
     Broken(String),
 }
@@ -113,13 +124,13 @@ pub async fn ask(
     let until = started + within;
     let tcp = timeout_at(until, TcpStream::connect(target.address))
         .await
-        .map_err(|_| Trouble::Slow("connecting"))?
+        .map_err(|_| Trouble::Slow(Part::Connecting))?
         .map_err(Trouble::Connect)?;
     tcp.set_nodelay(true).map_err(Trouble::Connect)?;
     let connector = TlsConnector::from(tls.clone());
     let stream = timeout_at(until, connector.connect(target.name.clone(), tcp))
         .await
-        .map_err(|_| Trouble::Slow("the TLS handshake"))?
+        .map_err(|_| Trouble::Slow(Part::Handshake))?
         .map_err(Trouble::Tls)?;
     let mut request = Request::get(path).header(HOST, &target.authority);
     if let Some(authorization) = authorization {
@@ -145,7 +156,7 @@ pub async fn ask(
             _ = &mut connection => answer.await,
         }
     };
-    timeout_at(until, exchange).await.map_err(|_| Trouble::Slow("the answer"))?
+    timeout_at(until, exchange).await.map_err(|_| Trouble::Slow(Part::Answer))?
 }
 
 /// An error with its causes: hyper's own words are those of the last alone.
