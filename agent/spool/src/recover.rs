@@ -311,10 +311,15 @@ impl<S: Storage> Spool<S> {
         file.is_ok_and(|mut file| self.storage.sync(&mut file).is_ok())
     }
 
-    /// A file in which nothing is valid goes to quarantine as a whole, if there is room.
+    /// A file in which nothing is valid, although all of it could be read, goes to quarantine as a whole. Where there is no room it
+    /// is removed: power cuts leave such files, and none of them ever gives its place back.
     fn set_aside_file(&mut self, name: &str, length: u64) {
         self.damage.torn_bytes += length;
-        let _ = self.move_to_quarantine(name, length);
+        let is_gone = self.move_to_quarantine(name, length)
+            || (self.locked && self.storage.remove(name).is_ok());
+        if !is_gone {
+            self.left_bytes += on_disk(length);
+        }
     }
 
     /// False when there is no room, or it cannot be moved.

@@ -387,6 +387,21 @@ fn quarantine_is_bounded() {
     assert!(lost(&report) + found.len() as u64 >= 89, "{} found, {report:?}", found.len());
 }
 
+/// A power cut may bring back a segment that was removed, with its first block torn: larger than quarantine, and worth nothing.
+#[test]
+fn what_is_worth_nothing_and_too_large_for_quarantine_takes_no_place_from_the_budget() {
+    let (disk, _) = written(12, 9000);
+    let leftover = "0000000000-";
+    let first = segments(&disk)[0].clone();
+    let name = format!("{leftover}{}", first.split_once('-').unwrap().1);
+    assert!(!disk.names().contains(&name), "{name}");
+    disk.set_contents(&name, vec![0xA5; 400 * 1024]);
+    let report = open(&disk).report(BootMs(0));
+    assert_eq!(report.damage.quarantine_refused, 1, "{:?}", report.damage);
+    assert!(!disk.names().contains(&name), "{:?}", disk.names());
+    assert!(report.disk_bytes >= disk.used_bytes(), "{report:?}, {} used", disk.used_bytes());
+}
+
 #[test]
 fn tools_say_what_is_there_without_touching_it() {
     let (disk, stream) = written(12, 9000);
