@@ -64,7 +64,7 @@ pub struct Spool<S: Storage> {
     pub(crate) pending_weight: usize,
     pub(crate) segment_file_bytes: u64,
     pub(crate) quarantine_bytes: u64,
-    /// Segments that could not be read when the spool was opened and were left as they are.
+    /// Segments that could not be read when the spool was opened, or are worth nothing and could not be removed.
     pub(crate) left_bytes: u64,
     /// Segments of other spools in the folder when this one was opened.
     pub(crate) strangers: usize,

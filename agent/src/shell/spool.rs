@@ -340,7 +340,8 @@ fn explain(error: &OpenError, folder: &Path) -> String {
              `folder` in section `[spool]`; until then nothing is gathered here"
         ),
         OpenError::Unreadable(_) => format!(
-            "the disk does not read the spool in {folder} ({error}); it is tried again every {} s and nothing is given up;              look at the medium and the kernel's log; until then nothing is gathered here",
+            "the disk does not read the spool in {folder} ({error}); it is tried again every {} s and nothing is \
+             given up; look at the medium and the kernel's log; until then nothing is gathered here",
             OPEN_AGAIN.as_secs()
         ),
         OpenError::Options(_) | OpenError::Thread(_) => {
