@@ -1,9 +1,14 @@
-//! How much room a file system has.
+//! What can be said of a file system before anything is written to it.
 
 use std::io;
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
+
+/// `folder` if it exists, else the nearest folder above it that does: where it would come to lie.
+pub fn existing(folder: &Path) -> &Path {
+    folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder)
+}
 
 /// Bytes that ordinary users can still write to the file system that holds `path`.
 ///

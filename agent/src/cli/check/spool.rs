@@ -9,7 +9,7 @@ use super::{Check, Context, Finding};
 use crate::cli::client::{Endpoint, get};
 use crate::cli::units::bytes;
 use crate::core::status::SpoolStatus;
-use crate::shell::disk::free_bytes;
+use crate::shell::disk::{existing, free_bytes};
 
 pub(super) const CHECK: Check = Check {
     id: "spool",
@@ -33,7 +33,7 @@ fn run(context: &Context) -> Vec<Finding> {
     if let Some(status) = ask(context) {
         return running(&status);
     }
-    let existing = folder.ancestors().find(|path| path.exists()).unwrap_or(folder);
+    let existing = existing(folder);
     let mut findings = writable(folder, existing);
     findings.extend(space(existing, config.spool.size));
     if findings.is_empty() {

@@ -26,7 +26,7 @@ use self::trust::Bundle;
 use crate::config;
 use crate::core::membership::preflight::{self, Cure, Finding, REQUEST_MAX, REQUESTS, Stage};
 use crate::core::membership::{CaHash, Server, Token};
-use crate::shell::disk::free_bytes;
+use crate::shell::disk::{existing, free_bytes};
 use crate::shell::{clock, tls};
 
 /// Mode bits of everybody but the owner.
@@ -144,7 +144,7 @@ fn credentials(federation: &config::Federation) -> (Vec<Finding>, Option<Token>)
 }
 
 fn space(folder: &Path) -> Finding {
-    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(folder);
+    let existing = existing(folder);
     match free_bytes(existing) {
         Ok(free) => preflight::space(&folder.display().to_string(), free),
         Err(error) => Finding::skipped(
