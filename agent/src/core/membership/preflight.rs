@@ -40,6 +40,9 @@ const SKEW: [u32; 2] = [2, 3];
 /// Server from which the larger of [`SKEW`] holds.
 const SKEW_SINCE: u32 = 28;
 
+/// What to do about an answer that k3s does not give.
+pub const NO_K3S: &str = "see that `servers` names a k3s server and not something in front of it";
+
 /// What is looked at, in order: the first that fails explains those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -200,29 +203,16 @@ pub fn speed(took: &[Option<Duration>]) -> Finding {
     let mut ended: Vec<Duration> = took.iter().flatten().copied().collect();
     ended.sort_unstable();
     let (Some(first), Some(last)) = (ended.first(), ended.last()) else {
-        return Finding::bad(
-            stage,
-            Cure::Time,
-            format!(
-                "link too slow for k3s to join: no request ended within {}",
-                rounded(REQUEST_MAX)
-            ),
-            "nothing: the agent waits for a better link and gathers data meanwhile",
-        );
+        return too_slow(&format!("no request ended within {}", rounded(REQUEST_MAX)));
     };
     let spread = format!("{} to {}", rounded(*first), rounded(*last));
     let failed = took.len() - ended.len();
     if failed > FAILURES_MAX {
-        return Finding::bad(
-            stage,
-            Cure::Time,
-            format!(
-                "link too slow for k3s to join: {failed} of {} requests did not end within {}, the others took {spread}",
-                took.len(),
-                rounded(REQUEST_MAX)
-            ),
-            "nothing: the agent waits for a better link and gathers data meanwhile",
-        );
+        return too_slow(&format!(
+            "{failed} of {} requests did not end within {}, the others took {spread}",
+            took.len(),
+            rounded(REQUEST_MAX)
+        ));
     }
     if failed > 0 {
         return Finding::doubt(
@@ -235,6 +225,17 @@ pub fn speed(took: &[Option<Duration>]) -> Finding {
         );
     }
     Finding::good(stage, format!("{} requests took {spread}; k3s gives each 10 s", took.len()))
+}
+
+/// A link on which k3s would begin its join again and again; `seen` is what was seen of it.
+#[must_use]
+pub fn too_slow(seen: &str) -> Finding {
+    Finding::bad(
+        Stage::Speed,
+        Cure::Time,
+        format!("link too slow for k3s to join: {seen}"),
+        "nothing: the agent waits for a better link and gathers data meanwhile",
+    )
 }
 
 /// The token, by the status of the server's answer to it.
@@ -272,7 +273,7 @@ pub fn token(status: u16) -> Finding {
             stage,
             Cure::Person,
             format!("the server answered {other} where k3s answers 200"),
-            "see that `servers` names a k3s server and not something in front of it",
+            NO_K3S,
         ),
     }
 }

@@ -24,7 +24,9 @@ use rustls::{CertificateError, ClientConfig};
 use self::probe::{Answer, Part, Target, Trouble, ask, route};
 use self::trust::Bundle;
 use crate::config;
-use crate::core::membership::preflight::{self, Cure, Finding, REQUEST_MAX, REQUESTS, Stage};
+use crate::core::membership::preflight::{
+    self, Cure, Finding, NO_K3S, REQUEST_MAX, REQUESTS, Stage,
+};
 use crate::core::membership::{CaHash, Server, Token};
 use crate::shell::disk::{existing, free_bytes};
 use crate::shell::{clock, tls};
@@ -239,7 +241,7 @@ async fn target_stages(
                 Stage::Name,
                 Cure::Person,
                 format!("{server} answered {} to /ping, where k3s answers 200", answer.status),
-                "see that `servers` names a k3s server and not something in front of it",
+                NO_K3S,
             ));
         }
         Err(trouble) => return end(refused(trouble, server, target)),
@@ -311,7 +313,7 @@ fn authority(answer: &Answer, ca: Option<CaHash>) -> (Finding, Option<Arc<Client
     if answer.status != 200 {
         return stranger(
             format!("the server answered {} to /cacerts, where k3s answers 200", answer.status),
-            "see that `servers` names a k3s server and not something in front of it",
+            NO_K3S,
         );
     }
     let Some(expected) = ca else {
@@ -363,16 +365,11 @@ fn refused(trouble: Trouble, server: &Server, target: &Target) -> Finding {
             format!("{address} did not answer within {} s", REQUEST_MAX.as_secs()),
             "nothing if the link is bad; otherwise a firewall may drop the packets",
         ),
-        Trouble::Slow(part @ (Part::Handshake | Part::Answer)) => Finding::bad(
-            Stage::Speed,
-            Cure::Time,
-            format!(
-                "link too slow for k3s to join: {} did not end within {} s, again and again",
-                if part == Part::Answer { "the answer" } else { "the TLS handshake" },
-                REQUEST_MAX.as_secs()
-            ),
-            "nothing: the agent waits for a better link and gathers data meanwhile",
-        ),
+        Trouble::Slow(part @ (Part::Handshake | Part::Answer)) => {
+            let part = if part == Part::Answer { "the answer" } else { "the TLS handshake" };
+            let seconds = REQUEST_MAX.as_secs();
+            preflight::too_slow(&format!("{part} did not end within {seconds} s, again and again"))
+        }
         Trouble::Tls(error) => certificate(&error, server),
         Trouble::Broken(text) => Finding::bad(
             Stage::Authority,
