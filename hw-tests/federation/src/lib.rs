@@ -39,7 +39,7 @@ pub use anchor::Kind;
 pub use control_plane::{ControlPlane, Options, Part, Shape};
 pub use ground::{Equipment, Ground};
 pub use host::Host;
-pub use link::Traits;
+pub use link::{AVERAGE, Traits, WORST};
 pub use process::{Process, wait_for};
 pub use programs::Programs;
 pub use vehicle::Vehicle;

@@ -25,6 +25,38 @@ pub struct Traits {
     pub queue: Duration,
 }
 
+/// A class of links of the project, the best: a wired network.
+pub const LAN: Traits = Traits {
+    bits_per_s: 1_000_000_000,
+    round_trip: Duration::ZERO,
+    loss_permille: 0,
+    queue: Duration::from_millis(50),
+};
+
+/// The best radio.
+pub const BEST: Traits = Traits {
+    bits_per_s: 4_000_000,
+    round_trip: Duration::from_millis(200),
+    loss_permille: 50,
+    queue: Duration::from_millis(400),
+};
+
+/// The usual radio.
+pub const AVERAGE: Traits = Traits {
+    bits_per_s: 2_000_000,
+    round_trip: Duration::from_millis(400),
+    loss_permille: 100,
+    queue: Duration::from_millis(600),
+};
+
+/// The worst radio that is reckoned with.
+pub const WORST: Traits = Traits {
+    bits_per_s: 650_000,
+    round_trip: Duration::from_secs(3),
+    loss_permille: 150,
+    queue: Duration::from_secs(1),
+};
+
 /// One direction of a link.
 #[derive(Clone, Debug)]
 pub struct Direction {

@@ -1,7 +1,5 @@
 //! The link classes that are measured.
 
-use std::time::Duration;
-
 use link::Traits;
 
 /// A link of the project's table.
@@ -17,36 +15,9 @@ pub struct Profile {
 
 /// The link classes that are measured, best first.
 pub const PROFILES: [Profile; 3] = [
-    Profile {
-        name: "LAN",
-        traits: Traits {
-            bits_per_s: 1_000_000_000,
-            round_trip: Duration::ZERO,
-            loss_permille: 0,
-            queue: Duration::from_millis(50),
-        },
-        payload_bytes: 400_000_000,
-    },
-    Profile {
-        name: "Best",
-        traits: Traits {
-            bits_per_s: 4_000_000,
-            round_trip: Duration::from_millis(200),
-            loss_permille: 50,
-            queue: Duration::from_millis(400),
-        },
-        payload_bytes: 18_000_000,
-    },
-    Profile {
-        name: "Average",
-        traits: Traits {
-            bits_per_s: 2_000_000,
-            round_trip: Duration::from_millis(400),
-            loss_permille: 100,
-            queue: Duration::from_millis(600),
-        },
-        payload_bytes: 8_000_000,
-    },
+    Profile { name: "LAN", traits: link::LAN, payload_bytes: 400_000_000 },
+    Profile { name: "Best", traits: link::BEST, payload_bytes: 18_000_000 },
+    Profile { name: "Average", traits: link::AVERAGE, payload_bytes: 8_000_000 },
 ];
 
 impl Profile {

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use federation::systemd::{self, Manager, UNIT};
-use federation::{Traits, Vehicle};
+use federation::{AVERAGE, Traits, Vehicle, WORST};
 use serde_json::Value;
 
 use crate::{RED, shared, vehicle, wait_ready};
@@ -160,12 +160,7 @@ fn the_links_on_which_k3s_joins_are_told_from_those_on_which_it_never_does() {
     let shared = shared();
     let token = shared.red.agent_token().unwrap();
     let queue = Duration::from_secs(1);
-    let average = Traits {
-        bits_per_s: 2_000_000,
-        round_trip: Duration::from_millis(400),
-        loss_permille: 100,
-        queue,
-    };
+    let average = Traits { queue, ..AVERAGE };
     let good = told("average", 42, &token);
     shared.ground.shape(good.host(), good.address(), average, 1).unwrap();
     is_sound(&good);
@@ -173,14 +168,8 @@ fn the_links_on_which_k3s_joins_are_told_from_those_on_which_it_never_does() {
     let agent = good.start_agent().unwrap();
     wait_ready("average", &agent);
 
-    let worst = Traits {
-        bits_per_s: 650_000,
-        round_trip: Duration::from_secs(3),
-        loss_permille: 150,
-        queue,
-    };
     let bad = told("worst", 43, &token);
-    shared.ground.shape(bad.host(), bad.address(), worst, 1).unwrap();
+    shared.ground.shape(bad.host(), bad.address(), WORST, 1).unwrap();
     let (stage, text) = fault(&bad);
     assert!(stage == "speed" || stage == "connect", "{stage}: {text}");
     assert!(text.contains("within 8 s"), "{stage}: {text}");
