@@ -498,8 +498,10 @@ fn foreign_setting(text: &str) -> Option<String> {
     build.keys().find(|key| !HARMLESS.contains(&key.as_str())).map(|key| format!("build.{key}"))
 }
 
-/// What makes cargo build std along, without what is only for backtraces and unwinding: a release has neither.
-const BUILD_STD: &[&str] = &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
+/// What makes cargo build std along, without what is only for backtraces and unwinding: a release has neither. Its algorithms are
+/// the small ones: every type that is sorted, or gathered into an ordered map, brings its own copy of a sort.
+const BUILD_STD: &[&str] =
+    &["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
 
 /// Flags of every link: relocations in the packed form that musl reads since 1.2.4, a build id for debuggers, and functions of
 /// the same code are one function, which Rust allows: nothing may tell functions apart by their addresses.

@@ -142,7 +142,7 @@ impl Release<'_> {
         let zig = self.toolchain.zig.parent().ok_or("zig lies in no folder")?;
         let library = self.toolchain.sysroot.join("lib/rustlib/src/rust/library");
         let (features, runtime): (&[&str], Runtime<'_>) = match checked.std {
-            Std::Source => (&[], Runtime::Zig),
+            Std::Source => (&["optimize_for_size"], Runtime::Zig),
             Std::Own => {
                 (&["backtrace", "panic-unwind"], Runtime::Toolchain { musl: &self.pins.own_musl })
             }

@@ -29,8 +29,8 @@ impl Graph {
         Graph::read(&root.join("Cargo.toml"), &root.join("Cargo.lock"), packages, &[], target)
     }
 
-    /// Graph of std in Rust's sources, the folder `library`, with the `features` of std that are built: none in a build with
-    /// `-Zbuild-std=std,panic_abort -Zbuild-std-features=`; `backtrace` and `panic-unwind` in the std of a toolchain, whose
+    /// Graph of std in Rust's sources, the folder `library`, with the `features` of std that are built: those of
+    /// `-Zbuild-std-features` in a build of our own; `backtrace` and `panic-unwind` in the std of a toolchain, whose
     /// parts are those of the sources of the same version.
     pub fn of_std(library: &Path, features: &[&str], target: &str) -> Result<Graph, String> {
         let lock = library.join("Cargo.lock");
