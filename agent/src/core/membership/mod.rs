@@ -34,8 +34,11 @@
 //! | Held | Solo, Evaluating, Joining, Member, Strained, Leaving | the operator said release |
 
 mod contact;
+pub mod drop_in;
 mod intent;
+pub mod kept;
 mod machine;
+pub mod manager;
 mod policy;
 pub mod preflight;
 mod server;

@@ -146,6 +146,18 @@ impl Token {
         matches!(&self.secret, Secret::Password { user: Some(user), .. } if user == SERVER_USER)
     }
 
+    /// It in full, with this authority in place of whichever it names. A bare password gets the user that k3s presents anyway.
+    #[must_use]
+    pub fn full(&self, ca: CaHash) -> String {
+        let secret = match &self.secret {
+            Secret::Password { user, password } => {
+                format!("{}:{password}", user.as_deref().unwrap_or(AGENT_USER))
+            }
+            Secret::Bootstrap(secret) => secret.clone(),
+        };
+        format!("{PREFIX}{ca}{SEPARATOR}{secret}")
+    }
+
     /// Value of the header `Authorization` by which a joining agent presents it.
     #[must_use]
     pub fn authorization(&self) -> String {
@@ -192,6 +204,20 @@ mod tests {
         // Looks like a bootstrap token and is none: letters are small.
         let bare = Token::parse("ABC123.0123456789abcdef").unwrap();
         assert!(bare.authorization().starts_with("Basic "));
+    }
+
+    #[test]
+    fn a_token_in_full_is_the_same_token_with_its_authority() {
+        let ca = CaHash::parse(HASH).unwrap();
+        for secret in ["server:pass:word", "node:pass", "abc123.0123456789abcdef"] {
+            let full = format!("K10{HASH}::{secret}");
+            assert_eq!(Token::parse(&full).unwrap().full(ca), full);
+        }
+        for short in ["abc123.0123456789abcdef", "pass"] {
+            let short = Token::parse(short).unwrap();
+            let full = Token::parse(&short.full(ca)).unwrap();
+            assert_eq!((full.ca(), full.authorization()), (Some(ca), short.authorization()));
+        }
     }
 
     #[test]

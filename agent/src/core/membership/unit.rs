@@ -40,7 +40,7 @@ pub struct Service {
 }
 
 /// What [`Service::from_systemd`] wants to be shown, for `systemctl show --property=`.
-pub const PROPERTIES: &str = "LoadState,ActiveState,ExecStart,Environment,EnvironmentFiles";
+pub const PROPERTIES: &str = "LoadState,ActiveState,Job,ExecStart,Environment,EnvironmentFiles";
 
 impl Service {
     /// Reads what `systemctl show` printed of [`PROPERTIES`]. `None` when there is no such unit.
@@ -55,10 +55,13 @@ impl Service {
         if first("LoadState") != "loaded" {
             return None;
         }
+        // Its number; while other jobs have to end first, the unit does not show that it is to start.
+        let queued = !matches!(first("Job"), "" | "0");
         let state = match first("ActiveState") {
             "active" | "reloading" | "refreshing" => Unit::Active,
             "activating" => Unit::Starting,
             "deactivating" => Unit::Stopping,
+            _ if queued => Unit::Starting,
             "failed" => Unit::Failed,
             _ => Unit::Stopped,
         };
@@ -92,6 +95,12 @@ impl Service {
             .skip(1)
             .find(|word| !word.starts_with('-'))
             .is_some_and(|word| word == AGENT)
+    }
+
+    /// What it runs, when that is known and is no agent: this agent leaves such a service alone.
+    #[must_use]
+    pub fn stranger(&self) -> Option<String> {
+        (!self.command.is_empty() && !self.is_agent()).then(|| self.command.join(" "))
     }
 
     /// The flag or variable that keeps a drop-in from deciding where this k3s goes.
@@ -222,6 +231,8 @@ mod tests {
         for (word, state) in states {
             assert_eq!(self::service("", word).state, state, "{word}");
         }
+        let queued = shown("", "inactive") + "Job=4711\n";
+        assert_eq!(Service::from_systemd("k3s-agent", &queued).unwrap().state, Unit::Starting);
         assert_eq!(
             Service::from_systemd("k3s", "LoadState=not-found\nActiveState=inactive\n"),
             None

@@ -4,7 +4,9 @@
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
 //! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
+pub mod hands;
 mod probe;
+mod program;
 mod service;
 mod trust;
 

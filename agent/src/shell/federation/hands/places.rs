@@ -1,0 +1,246 @@
+//! The files of [`kept`](crate::core::membership::kept): where they are, what is in them, and changing them so that a power cut
+//! leaves each as it was or as it is to be. All new content is on the disk before the first file is replaced; a full disk thus
+//! changes nothing.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::core::membership::kept::{
+    Act, Files, Kept, OPERATOR, Seen, Spot, is_credential, is_folder_name,
+};
+use crate::shell::tls::read_small_file;
+
+/// Mode of a file that nobody else may read.
+const SECRET: u32 = 0o600;
+
+/// Mode of a folder that nobody else may enter.
+const PRIVATE: u32 = 0o700;
+
+/// Ends the name of a file that is not in its place yet. Not with the ending of a file that k3s reads.
+const UNPLACED: &str = ".outrider-new";
+
+const TOKEN: &str = "token";
+const PASSWORD: &str = "node-password";
+const EARLIER: &str = "node-password.earlier";
+const CREDENTIALS: &str = "agent";
+
+/// Where everything lies.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The drop-in.
+    pub drop_in: PathBuf,
+    /// The node password.
+    pub password: PathBuf,
+    /// Folder of k3s's state as an agent.
+    pub agent: PathBuf,
+    /// Folder of this agent, with one folder for each federation.
+    pub keep: PathBuf,
+}
+
+impl Places {
+    /// The token's file that the drop-in of a federation names.
+    pub fn token(&self, federation: &str) -> PathBuf {
+        self.keep.join(federation).join(TOKEN)
+    }
+
+    fn path(&self, spot: &Spot) -> PathBuf {
+        match spot {
+            Spot::DropIn => self.drop_in.clone(),
+            Spot::Password => self.password.clone(),
+            Spot::Credential(name) => self.agent.join(name),
+            Spot::Balancer(name) => self.agent.join("etc").join(name),
+            Spot::Token(whose) => self.token(whose),
+            Spot::KeptPassword(whose) => self.keep.join(whose).join(PASSWORD),
+            Spot::EarlierPassword(whose) => self.keep.join(whose).join(EARLIER),
+            Spot::KeptCredential(whose, name) => self.keep.join(whose).join(CREDENTIALS).join(name),
+        }
+    }
+
+    /// What lies there.
+    ///
+    /// # Errors
+    /// Something cannot be read; the text names it.
+    pub fn look(&self) -> Result<Seen, String> {
+        let mut seen = Seen {
+            drop_in: text(&self.drop_in)?,
+            password: text(&self.password)?.map(bare),
+            credentials: credentials(&self.agent)?,
+            ..Seen::default()
+        };
+        for whose in names(&self.keep)? {
+            if whose == OPERATOR || is_folder_name(&whose) {
+                let folder = self.keep.join(&whose);
+                let kept = Kept {
+                    password: text(&folder.join(PASSWORD))?.map(bare),
+                    credentials: credentials(&folder.join(CREDENTIALS))?,
+                    token: text(&folder.join(TOKEN))?,
+                };
+                seen.kept.insert(whose, kept);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Does all of it, in order. What was done when it fails stays done, and nothing was done when there is no room.
+    ///
+    /// # Errors
+    /// A file cannot be written or removed; the text names it and says what to do.
+    pub fn perform(&self, acts: Vec<Act>) -> Result<(), String> {
+        let mut ready: Vec<(Step, PathBuf)> = Vec::new();
+        for act in acts {
+            let step = match act {
+                Act::Write(spot, content) => {
+                    let path = self.path(&spot);
+                    self.make_folder(&path)
+                        .map_err(|error| complaint("making a folder for", &path, &error))?;
+                    let unplaced = Unplaced::write(&path, &content)
+                        .map_err(|error| complaint("writing", &path, &error))?;
+                    (Step::Place(unplaced), path)
+                }
+                Act::Remove(spot) => (Step::Remove, self.path(&spot)),
+            };
+            ready.push(step);
+        }
+        for (step, path) in ready {
+            match step {
+                Step::Place(unplaced) => {
+                    unplaced.place(&path).map_err(|error| complaint("replacing", &path, &error))?;
+                }
+                Step::Remove => {
+                    remove(&path).map_err(|error| complaint("removing", &path, &error))?
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of a file; those of this agent are for nobody else.
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        let Some(folder) = path.parent() else { return Ok(()) };
+        let own = path.starts_with(&self.keep);
+        if !folder.is_dir() {
+            let mode = if own { PRIVATE } else { 0o755 };
+            DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+            sync_folder(folder.parent().unwrap_or(folder))?;
+        }
+        let mut private = Some(folder).filter(|_| own);
+        while let Some(folder) = private.filter(|folder| folder.starts_with(&self.keep)) {
+            if fs::metadata(folder)?.permissions().mode() & 0o777 != PRIVATE {
+                fs::set_permissions(folder, Permissions::from_mode(PRIVATE))?;
+            }
+            private = folder.parent();
+        }
+        Ok(())
+    }
+}
+
+enum Step {
+    Place(Unplaced),
+    Remove,
+}
+
+/// A file that is written and not in its place. It is removed unless it gets there.
+struct Unplaced {
+    path: PathBuf,
+    placed: bool,
+}
+
+impl Unplaced {
+    fn write(target: &Path, content: &[u8]) -> io::Result<Unplaced> {
+        let mut name = OsString::from(".");
+        name.push(target.file_name().unwrap_or_default());
+        name.push(UNPLACED);
+        let path = target.with_file_name(name);
+        // What a power cut left.
+        remove(&path)?;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(SECRET).open(&path)?;
+        let unplaced = Unplaced { path, placed: false };
+        file.write_all(content)?;
+        file.sync_all()?;
+        Ok(unplaced)
+    }
+
+    fn place(mut self, target: &Path) -> io::Result<()> {
+        fs::rename(&self.path, target)?;
+        self.placed = true;
+        target.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Unplaced {
+    fn drop(&mut self) {
+        if !self.placed {
+            // It is in nobody's way, and the next attempt removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn complaint(doing: &str, path: &Path, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free room on that disk",
+        io::ErrorKind::ReadOnlyFilesystem => "; it has to be writable for k3s to change clusters",
+        io::ErrorKind::PermissionDenied => "; run this agent as root",
+        _ => "",
+    };
+    format!("{doing} {}: {error}{remedy}", path.display())
+}
+
+/// The text of a file, if there is one.
+fn text(path: &Path) -> Result<Option<String>, String> {
+    match read_small_file(path) {
+        Ok(content) => String::from_utf8(content)
+            .map(Some)
+            .map_err(|_| format!("{} is no text; move it away", path.display())),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(complaint("reading", path, &error)),
+    }
+}
+
+fn bare(text: String) -> String {
+    text.trim().to_owned()
+}
+
+/// Names in a folder that are text; none when there is no such folder.
+fn names(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(complaint("reading", folder, &error)),
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.collect())
+}
+
+fn credentials(folder: &Path) -> Result<Files, String> {
+    let mut files = Files::new();
+    for name in names(folder)?.into_iter().filter(|name| is_credential(name)) {
+        let path = folder.join(&name);
+        match read_small_file(&path) {
+            Ok(content) => drop(files.insert(name, content)),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(complaint("reading", &path, &error)),
+        }
+    }
+    Ok(files)
+}
