@@ -1,5 +1,7 @@
 //! Numbers as people read them: ages, costs, sizes, dates. ASCII only.
 
+use crate::core::time::civil;
+
 /// An age or duration in at most five characters.
 #[must_use]
 pub fn age(ms: u64) -> String {
@@ -38,21 +40,6 @@ pub fn date(wall_ms: i64) -> String {
         second / 60 % 60,
         second % 60
     )
-}
-
-/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Count from 1 March of year 0, so that the leap day is the last day of its year.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 /// `1 route`, `2 routes`.

@@ -1,6 +1,8 @@
 //! Reads who issued a certificate to whom, and from when to when it is valid (X.509, RFC 5280 section 4.1). Checks no
 //! signature and nothing else.
 
+use crate::core::time::days;
+
 /// When a certificate is valid, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -106,15 +108,6 @@ fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
     }
     let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
     Some((seconds * 1_000, rest))
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    // Count from 1 March, so that the leap day is the last day of its year.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
-        - 719_468
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ use crate::shell::clock;
 /// Largest PEM or password file that is read: far more than any chain, far less than would hurt.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
+/// Certificate chain and key that say who we are.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
 /// Where trust and identity lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
@@ -117,14 +120,26 @@ pub fn client_config(files: &Files) -> Result<Arc<ClientConfig>, Error> {
     let builder = client_builder().map_err(Error::Library)?.with_root_certificates(roots);
     let mut config = match (files.certificate.as_deref(), files.key.as_deref()) {
         (None, None) => builder.with_no_client_auth(),
-        (Some(certificate), Some(key)) => builder
-            .with_client_auth_cert(certificates(certificate)?, private_key(key)?)
-            .map_err(|source| Error::Identity { path: certificate.to_owned(), source })?,
+        (Some(certificate), Some(key)) => {
+            let (chain, private) = identity(certificate, key)?;
+            builder
+                .with_client_auth_cert(chain, private)
+                .map_err(|source| Error::Identity { path: certificate.to_owned(), source })?
+        }
         (Some(_), None) | (None, Some(_)) => return Err(Error::HalfIdentity),
     };
     // The configuration lives for one connection: a store of sessions to resume would only cost memory.
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// Reads who we are.
+///
+/// # Errors
+///
+/// A file cannot be read, or has no certificate or key; the text names it.
+pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, Error> {
+    Ok((certificates(certificate)?, private_key(key)?))
 }
 
 /// A configuration of the project's choices, to which trust and identity are to be added.

@@ -37,6 +37,8 @@ mod contact;
 pub mod drop_in;
 mod intent;
 pub mod kept;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 mod machine;
 pub mod manager;
 mod policy;

@@ -5,6 +5,8 @@
 //! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
 pub mod hands;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 mod probe;
 mod program;
 mod service;
@@ -20,7 +22,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use rustls::{CertificateError, ClientConfig};
 
 use self::probe::{Answer, Part, Target, Trouble, ask, route};
@@ -36,22 +38,26 @@ use crate::shell::{clock, tls};
 /// Mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// A request without body.
-struct EmptyBody;
+/// What goes along with a request, if anything does.
+struct Content(Option<Bytes>);
 
-impl hyper::body::Body for EmptyBody {
+impl hyper::body::Body for Content {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(None)
+        Poll::Ready(self.0.take().map(|content| Ok(Frame::data(content))))
     }
 
     fn is_end_stream(&self) -> bool {
-        true
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |content| content.len() as u64))
     }
 }
 
@@ -228,10 +234,11 @@ async fn target_stages(
         }
     };
     end(connected(target))?;
-    let (finding, trusted) = authority(&answer, ca);
+    let date_ms = answer.date_ms;
+    let (finding, trusted) = authority(answer, ca);
     end(finding)?;
     let Some(trusted) = trusted else { return Err(Ended) };
-    end(preflight::clock(answer.date_ms, &clock::now()))?;
+    end(preflight::clock(date_ms, &clock::now()))?;
 
     match meter.ask_until(target, &trusted, "/ping").await {
         Ok(answer) if answer.status == 200 => {
@@ -308,47 +315,54 @@ impl Meter {
 }
 
 /// Whose authority the server shows, and TLS that trusts it.
-fn authority(answer: &Answer, ca: Option<CaHash>) -> (Finding, Option<Arc<ClientConfig>>) {
-    const STAGE: Stage = Stage::Authority;
+fn authority(answer: Answer, ca: Option<CaHash>) -> (Finding, Option<Arc<ClientConfig>>) {
+    let trusted = expected(answer.status, answer.body, ca).and_then(|bundle| {
+        bundle.trusted(None).map_err(|error| {
+            Finding::bad(
+                Stage::Authority,
+                Cure::Person,
+                format!("the server's authority cannot be used: {error}"),
+                "an authority needs a certificate of version 3 that may sign others",
+            )
+        })
+    });
+    match trusted {
+        Ok(trusted) => (
+            Finding::good(Stage::Authority, "the server's authority is the expected one"),
+            Some(trusted),
+        ),
+        Err(finding) => (finding, None),
+    }
+}
+
+/// The authority in a server's answer to `/cacerts`, if it is the expected one.
+fn expected(status: u16, body: Vec<u8>, ca: Option<CaHash>) -> Result<Bundle, Finding> {
     let stranger =
-        |text: String, remedy: &str| (Finding::bad(STAGE, Cure::Person, text, remedy), None);
-    if answer.status != 200 {
-        return stranger(
-            format!("the server answered {} to /cacerts, where k3s answers 200", answer.status),
-            NO_K3S,
-        );
+        |text: String, remedy: &str| Finding::bad(Stage::Authority, Cure::Person, text, remedy);
+    if status != 200 {
+        let text = format!("the server answered {status} to /cacerts, where k3s answers 200");
+        return Err(stranger(text, NO_K3S));
     }
     let Some(expected) = ca else {
-        return stranger(
+        return Err(stranger(
             "nobody said which authority to trust".to_owned(),
             "use the full token (it begins with `K10`), or set `ca_hash`",
-        );
+        ));
     };
-    let bundle = match Bundle::read(answer.body.clone()) {
-        Ok(bundle) => bundle,
-        Err(error) => {
-            let text = format!("what the server shows as its authority cannot be used: {error}");
-            return stranger(text, "look at `/cacerts` of the server");
-        }
-    };
+    let bundle = Bundle::read(body).map_err(|error| {
+        let text = format!("what the server shows as its authority cannot be used: {error}");
+        stranger(text, "look at `/cacerts` of the server")
+    })?;
     let shown = bundle.hash();
     if shown != expected {
-        return stranger(
+        return Err(stranger(
             format!(
                 "foreign cluster or man in the middle: the server's authority has the hash {shown}, not {expected}"
             ),
             "if the federation was set up anew, get its new token; otherwise find out who answers at this address",
-        );
+        ));
     }
-    match bundle.trusted() {
-        Ok(trusted) => {
-            (Finding::good(STAGE, "the server's authority is the expected one"), Some(trusted))
-        }
-        Err(error) => {
-            let text = format!("the server's authority cannot be used: {error}");
-            stranger(text, "an authority needs a certificate of version 3 that may sign others")
-        }
-    }
+    Ok(bundle)
 }
 
 /// A request that got no answer.

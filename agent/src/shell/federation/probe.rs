@@ -19,7 +19,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::EmptyBody;
+use super::Content;
 use crate::core::membership::Server;
 
 /// Largest answer that is read: a bundle of authorities has 2 kB, the configuration of a server 4 kB.
@@ -136,7 +136,7 @@ pub async fn ask(
     if let Some(authorization) = authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
-    let request = request.body(EmptyBody).map_err(|error| broken(&error))?;
+    let request = request.body(Content(None)).map_err(|error| broken(&error))?;
     let exchange = async {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -160,7 +160,7 @@ pub async fn ask(
 }
 
 /// An error with its causes: hyper's own words are those of the last alone.
-fn broken(error: &dyn Error) -> Trouble {
+pub(super) fn broken(error: &dyn Error) -> Trouble {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -172,19 +172,22 @@ fn broken(error: &dyn Error) -> Trouble {
 
 async fn read(mut body: Incoming) -> Result<Vec<u8>, Trouble> {
     let mut content = Vec::new();
-    loop {
-        match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-            None => return Ok(content),
-            Some(Err(error)) => return Err(broken(&error)),
-            Some(Ok(frame)) => {
-                let piece: Bytes = frame.into_data().unwrap_or_default();
-                if content.len() + piece.len() > ANSWER_BYTES_MAX {
-                    let text = format!("the answer is larger than {ANSWER_BYTES_MAX} bytes");
-                    return Err(Trouble::Broken(text));
-                }
-                content.extend_from_slice(&piece);
-            }
+    while let Some(piece) = piece(&mut body).await? {
+        if content.len() + piece.len() > ANSWER_BYTES_MAX {
+            let text = format!("the answer is larger than {ANSWER_BYTES_MAX} bytes");
+            return Err(Trouble::Broken(text));
         }
+        content.extend_from_slice(&piece);
+    }
+    Ok(content)
+}
+
+/// The next piece of an answer; `None` after the last.
+pub(super) async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Trouble> {
+    match poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+        None => Ok(None),
+        Some(Err(error)) => Err(broken(&error)),
+        Some(Ok(frame)) => Ok(Some(frame.into_data().unwrap_or_default())),
     }
 }
 

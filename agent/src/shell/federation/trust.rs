@@ -71,18 +71,19 @@ impl Bundle {
         last
     }
 
-    /// TLS towards a server with a certificate of this authority.
+    /// TLS towards a server with a certificate of this authority. `identity` is shown to no other: a client shows who it is only
+    /// after it has verified the server (RFC 8446 section 2).
     ///
     /// # Errors
-    /// The root cannot be used as one.
-    pub fn trusted(&self) -> Result<Arc<ClientConfig>, String> {
+    /// The root cannot be used as one, or certificate and key of the identity do not go together.
+    pub fn trusted(&self, identity: Option<tls::Identity>) -> Result<Arc<ClientConfig>, String> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root().clone()).map_err(|error| error.to_string())?;
         let provider = Arc::new(ring::default_provider());
         let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| error.to_string())?;
-        config(Arc::new(Pinned { inner, between: self.certificates.clone() }))
+        config(Arc::new(Pinned { inner, between: self.certificates.clone() }), identity)
     }
 }
 
@@ -91,13 +92,21 @@ impl Bundle {
 /// # Errors
 /// The TLS library cannot be set up.
 pub fn of_anybody() -> Result<Arc<ClientConfig>, String> {
-    config(Arc::new(Anybody(ring::default_provider())))
+    config(Arc::new(Anybody(ring::default_provider())), None)
 }
 
-fn config(verifier: Arc<dyn ServerCertVerifier>) -> Result<Arc<ClientConfig>, String> {
+fn config(
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<tls::Identity>,
+) -> Result<Arc<ClientConfig>, String> {
     let builder = tls::client_builder().map_err(|error| error.to_string())?;
-    let mut config =
-        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => {
+            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
+        }
+    };
     config.resumption = rustls::client::Resumption::disabled();
     Ok(Arc::new(config))
 }

@@ -1,5 +1,5 @@
 //! The rig's own tests, against real Kubernetes: control planes, the double's answers, joins, links and permissions; and the
-//! program's pre-flight against all of it.
+//! program's pre-flight and its dealings with the API against all of it.
 //!
 //! One control plane, `red`, is shared; each test has vehicles of its own. They need root, and the programs that
 //! `cargo xtask test` builds and installs; without them they fail and say what is missing.
@@ -8,6 +8,7 @@
 
 mod control_plane;
 mod join;
+mod kube;
 mod link;
 mod pods;
 mod preflight;

@@ -1,0 +1,452 @@
+//! A Node as the API shows it, with the few fields that are used, and the patches that change one.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{VEHICLE, wall_ms};
+use crate::core::membership::NodeSeen;
+
+/// A Node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Node {
+    /// Name.
+    pub name: String,
+    /// Identity: another Node of the same name has another one.
+    pub uid: String,
+    /// Version of the object, for changes that must not undo somebody else's.
+    pub resource_version: String,
+    /// Condition Ready; `None` when the server says that it does not know, or nobody has said yet.
+    pub ready: Option<bool>,
+    /// When its kubelet last wrote that condition, by the clock of its machine, in milliseconds since 1970.
+    pub heartbeat_ms: Option<i64>,
+    /// When its kubelet last renewed its Lease, by the same clock; `None` unless the Lease was asked for and is there.
+    pub lease_ms: Option<i64>,
+    /// Nothing is scheduled to it.
+    pub unschedulable: bool,
+    /// Taints, with every field that they have.
+    pub taints: Vec<Value>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Addresses of every type, without those that are names.
+    pub addresses: Vec<String>,
+}
+
+/// Whose Node it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// No vehicle has put its id there.
+    Nobody,
+    /// Ours.
+    Us,
+    /// A vehicle with this id has the same name: one of the two has to be given another.
+    Other(String),
+}
+
+/// A taint that is to be there. Two are the same when key and effect are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taint {
+    /// Key.
+    pub key: String,
+    /// Value; may be empty.
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    pub effect: &'static str,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Meta {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) uid: String,
+    resource_version: String,
+    pub(super) deletion_timestamp: Option<String>,
+    pub(super) annotations: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+    pub(super) owner_references: Vec<OwnerReference>,
+    /// Of a list: where the next page begins.
+    #[serde(rename = "continue")]
+    pub(super) next: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct OwnerReference {
+    pub(super) kind: String,
+    pub(super) controller: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeObject {
+    metadata: Meta,
+    spec: NodeSpec,
+    status: NodeStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeSpec {
+    unschedulable: bool,
+    taints: Vec<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct NodeStatus {
+    conditions: Vec<Condition>,
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Condition {
+    r#type: String,
+    status: String,
+    last_heartbeat_time: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    r#type: String,
+    address: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LeaseObject {
+    metadata: Meta,
+    spec: LeaseSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LeaseSpec {
+    renew_time: Option<String>,
+}
+
+/// A page of a list: the objects, and where the next page begins if there is one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page<T> {
+    #[serde(default)]
+    metadata: Meta,
+    // Some servers write null for nothing.
+    items: Option<Vec<T>>,
+}
+
+impl<T> Page<T> {
+    pub(super) fn parts(self) -> (Vec<T>, Option<String>) {
+        let next = Some(self.metadata.next).filter(|next| !next.is_empty());
+        (self.items.unwrap_or_default(), next)
+    }
+}
+
+impl From<NodeObject> for Node {
+    fn from(object: NodeObject) -> Node {
+        let ready =
+            object.status.conditions.into_iter().find(|condition| condition.r#type == "Ready");
+        let ready = ready.unwrap_or_default();
+        let names = ["Hostname", "InternalDNS", "ExternalDNS"];
+        let addresses = object.status.addresses.into_iter();
+        Node {
+            name: object.metadata.name,
+            uid: object.metadata.uid,
+            resource_version: object.metadata.resource_version,
+            ready: match ready.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            },
+            heartbeat_ms: ready.last_heartbeat_time.as_deref().and_then(wall_ms),
+            lease_ms: None,
+            unschedulable: object.spec.unschedulable,
+            taints: object.spec.taints,
+            annotations: object.metadata.annotations,
+            labels: object.metadata.labels,
+            addresses: addresses
+                .filter(|address| !names.contains(&address.r#type.as_str()))
+                .map(|address| address.address)
+                .collect(),
+        }
+    }
+}
+
+impl Node {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(body: &[u8]) -> Result<Node, String> {
+        serde_json::from_slice(body).map(|object: NodeObject| object.into()).map_err(unreadable)
+    }
+
+    /// Reads a page of a list, and where the next begins.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read_page(body: &[u8]) -> Result<(Vec<Node>, Option<String>), String> {
+        let page: Page<NodeObject> = serde_json::from_slice(body).map_err(unreadable)?;
+        let (objects, next) = page.parts();
+        Ok((objects.into_iter().map(Node::from).collect(), next))
+    }
+
+    /// When its kubelet was last heard of, by the clock of its machine, in milliseconds since 1970.
+    #[must_use]
+    pub fn heard_ms(&self) -> Option<i64> {
+        self.heartbeat_ms.max(self.lease_ms)
+    }
+
+    /// For the machine: ready is a Node whose kubelet was heard of after `since_ms`, when its unit was started. Both are of one
+    /// clock, since it is the own Node.
+    #[must_use]
+    pub fn seen(&self, since_ms: Option<i64>) -> NodeSeen {
+        let heard = since_ms.is_none_or(|since| self.heard_ms().is_some_and(|heard| heard > since));
+        NodeSeen::Present { uid: self.uid.clone(), ready: self.ready == Some(true) && heard }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self, vehicle: &str) -> Owner {
+        match self.annotations.get(VEHICLE) {
+            None => Owner::Nobody,
+            Some(id) if id == vehicle => Owner::Us,
+            Some(id) => Owner::Other(id.clone()),
+        }
+    }
+}
+
+/// Reads when a Lease was last renewed, in milliseconds since 1970.
+///
+/// # Errors
+/// It is none.
+pub fn read_lease(body: &[u8]) -> Result<Option<i64>, String> {
+    let lease: LeaseObject = serde_json::from_slice(body).map_err(unreadable)?;
+    Ok(lease.spec.renew_time.as_deref().and_then(wall_ms))
+}
+
+/// Name and renewal of each Lease of a page, and where the next page begins.
+///
+/// # Errors
+/// It is no list.
+pub fn read_leases(body: &[u8]) -> Result<(BTreeMap<String, i64>, Option<String>), String> {
+    let page: Page<LeaseObject> = serde_json::from_slice(body).map_err(unreadable)?;
+    let (objects, next) = page.parts();
+    let renewed = objects.into_iter().filter_map(|lease| {
+        Some((lease.metadata.name, wall_ms(lease.spec.renew_time.as_deref()?)?))
+    });
+    Ok((renewed.collect(), next))
+}
+
+/// `gitVersion` of `/version`, such as `v1.33.4+k3s1`.
+///
+/// # Errors
+/// It is not there.
+pub fn read_version(body: &[u8]) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        git_version: String,
+    }
+    let version: Version = serde_json::from_slice(body).map_err(unreadable)?;
+    Ok(version.git_version)
+}
+
+pub(super) fn unreadable(error: serde_json::Error) -> String {
+    format!("the server's answer is not what Kubernetes answers: {error}")
+}
+
+/// Merge patch by which nothing, or something again, is scheduled to a Node. With `uid`, to no other of its name.
+#[must_use]
+pub fn cordon(on: bool, uid: Option<&str>) -> Vec<u8> {
+    // Kubernetes leaves out what is false, and so does everybody who compares.
+    let unschedulable = if on { Value::Bool(true) } else { Value::Null };
+    let mut patch = json!({ "spec": { "unschedulable": unschedulable } });
+    if let Some(uid) = uid {
+        patch["metadata"] = json!({ "uid": uid });
+    }
+    patch.to_string().into_bytes()
+}
+
+/// Merge patch that sets annotations (`annotations`) or labels (`labels`), and removes those that are `None`.
+#[must_use]
+pub fn keys(kind: Keys, keys: &BTreeMap<String, Option<String>>, uid: Option<&str>) -> Vec<u8> {
+    let mut metadata = serde_json::Map::new();
+    metadata.insert(kind.field().to_owned(), json!(keys));
+    if let Some(uid) = uid {
+        metadata.insert("uid".to_owned(), json!(uid));
+    }
+    json!({ "metadata": metadata }).to_string().into_bytes()
+}
+
+/// What keys are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// For people and programs.
+    Annotations,
+    /// What objects are selected by.
+    Labels,
+}
+
+impl Keys {
+    const fn field(self) -> &'static str {
+        match self {
+            Keys::Annotations => "annotations",
+            Keys::Labels => "labels",
+        }
+    }
+}
+
+/// Merge patch that replaces the taints of the Node of this version. The list is replaced as a whole by every kind of patch,
+/// which is why the version has to be that of the Node it was made from.
+#[must_use]
+pub fn taints(resource_version: &str, taints: &[Value]) -> Vec<u8> {
+    let patch = json!({
+        "metadata": { "resourceVersion": resource_version },
+        "spec": { "taints": taints },
+    });
+    patch.to_string().into_bytes()
+}
+
+/// The taints of a Node after some were added and others, by key and effect, removed; `None` when they are so already.
+#[must_use]
+pub fn tainted(present: &[Value], add: &[Taint], remove: &[Taint]) -> Option<Vec<Value>> {
+    let is = |present: &Value, taint: &Taint| {
+        present["key"] == taint.key.as_str() && present["effect"] == taint.effect
+    };
+    let same = |present: &Value, taint: &Taint| {
+        is(present, taint) && present["value"].as_str().unwrap_or_default() == taint.value
+    };
+    let mut after: Vec<Value> = present
+        .iter()
+        .filter(|have| !remove.iter().any(|taint| is(have, taint)))
+        .filter(|have| !add.iter().any(|taint| is(have, taint) && !same(have, taint)))
+        .cloned()
+        .collect();
+    for taint in add {
+        if !after.iter().any(|have| is(have, taint)) {
+            after.push(json!({ "key": taint.key, "value": taint.value, "effect": taint.effect }));
+        }
+    }
+    (after != present).then_some(after)
+}
+
+/// Body of a deletion that spares every other object of the name. Kubernetes 1.0 and later know it.
+#[must_use]
+pub fn delete(uid: &str) -> Vec<u8> {
+    json!({ "preconditions": { "uid": uid } }).to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: &str = r#"{"kind":"Node","metadata":{"name":"veh-001","uid":"u1","resourceVersion":"7",
+        "labels":{"a":"b"},"annotations":{"outrider.internal/vehicle":"alpha"},"managedFields":[{"x":1}]},
+        "spec":{"podCIDR":"10.42.0.0/24","unschedulable":true,"taints":[{"key":"k","effect":"NoSchedule","timeAdded":"t"}]},
+        "status":{"conditions":[{"type":"MemoryPressure","status":"False"},
+            {"type":"Ready","status":"True","lastHeartbeatTime":"2026-11-21T10:00:00Z"}],
+            "addresses":[{"type":"InternalIP","address":"10.0.0.1"},{"type":"Hostname","address":"veh-001"}],
+            "images":[{"names":["x"]}]}}"#;
+
+    #[test]
+    fn a_node_is_read_with_what_is_used_of_it() {
+        let node = Node::read(NODE.as_bytes()).unwrap();
+        assert_eq!((node.name.as_str(), node.uid.as_str()), ("veh-001", "u1"));
+        assert_eq!((node.resource_version.as_str(), node.ready), ("7", Some(true)));
+        assert!(node.unschedulable);
+        assert_eq!(node.addresses, ["10.0.0.1"]);
+        assert_eq!(node.labels["a"], "b");
+        assert_eq!(node.owner("alpha"), Owner::Us);
+        assert_eq!(node.owner("bravo"), Owner::Other("alpha".to_owned()));
+        let bare = Node::read(b"{}").unwrap();
+        assert_eq!((bare.ready, bare.owner("alpha")), (None, Owner::Nobody));
+        assert!(Node::read(b"<html>").unwrap_err().contains("not what Kubernetes answers"));
+    }
+
+    #[test]
+    fn ready_counts_when_the_kubelet_was_heard_after_its_start() {
+        let mut node = Node::read(NODE.as_bytes()).unwrap();
+        let heard = node.heard_ms().unwrap();
+        let ready = |node: &Node, since: Option<i64>| match node.seen(since) {
+            NodeSeen::Present { ready, .. } => ready,
+            other => panic!("{other:?}"),
+        };
+        assert!(ready(&node, None));
+        assert!(ready(&node, Some(heard - 1)));
+        assert!(!ready(&node, Some(heard)), "that is from before");
+        node.lease_ms = Some(heard + 10_000);
+        assert!(ready(&node, Some(heard)), "the Lease is younger");
+        node.ready = None;
+        assert!(!ready(&node, None));
+        (node.heartbeat_ms, node.lease_ms, node.ready) = (None, None, Some(true));
+        assert!(!ready(&node, Some(0)));
+    }
+
+    #[test]
+    fn lists_say_where_they_go_on() {
+        let page = format!(r#"{{"metadata":{{"continue":"abc"}},"items":[{NODE},{NODE}]}}"#);
+        let (nodes, next) = Node::read_page(page.as_bytes()).unwrap();
+        assert_eq!((nodes.len(), next.as_deref()), (2, Some("abc")));
+        let (nodes, next) = Node::read_page(br#"{"metadata":{},"items":null}"#).unwrap();
+        assert_eq!((nodes.len(), next), (0, None));
+        let leases = br#"{"items":[{"metadata":{"name":"a"},"spec":{"renewTime":"1970-01-01T00:00:01.000000Z"}},
+            {"metadata":{"name":"b"},"spec":{}}]}"#;
+        let (leases, _) = read_leases(leases).unwrap();
+        assert_eq!(leases, BTreeMap::from([("a".to_owned(), 1_000)]));
+    }
+
+    #[test]
+    fn the_version_is_that_of_the_pre_flight() {
+        let body = br#"{"major":"1","minor":"33+","gitVersion":"v1.33.4+k3s1"}"#;
+        assert_eq!(read_version(body).unwrap(), "v1.33.4+k3s1");
+        assert!(read_version(b"{}").is_err());
+    }
+
+    #[test]
+    fn patches_have_the_form_of_rfc_7396() {
+        let text = |patch: Vec<u8>| String::from_utf8(patch).unwrap();
+        assert_eq!(text(cordon(true, None)), r#"{"spec":{"unschedulable":true}}"#);
+        let lifted = r#"{"metadata":{"uid":"u"},"spec":{"unschedulable":null}}"#;
+        assert_eq!(text(cordon(false, Some("u"))), lifted);
+        let map = BTreeMap::from([("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)]);
+        let patch = text(keys(Keys::Annotations, &map, None));
+        assert_eq!(patch, r#"{"metadata":{"annotations":{"a":"1","b":null}}}"#);
+        assert!(text(keys(Keys::Labels, &map, Some("u"))).contains(r#""uid":"u""#));
+        assert_eq!(text(delete("u")), r#"{"preconditions":{"uid":"u"}}"#);
+    }
+
+    #[test]
+    fn the_taints_of_others_are_left_as_they_are() {
+        let unreachable = json!({ "key": "node.kubernetes.io/unreachable", "effect": "NoExecute",
+            "timeAdded": "2026-11-21T10:00:00Z", "new": { "field": 1 } });
+        let taint = |value: &str| Taint {
+            key: "outrider.internal/far".to_owned(),
+            value: value.to_owned(),
+            effect: "NoSchedule",
+        };
+        let present = [unreachable.clone()];
+        let added = tainted(&present, &[taint("1")], &[]).unwrap();
+        assert_eq!((added.len(), &added[0]), (2, &unreachable));
+        assert_eq!(tainted(&added, &[taint("1")], &[]), None, "it is there");
+        let changed = tainted(&added, &[taint("2")], &[]).unwrap();
+        assert_eq!((changed.len(), changed[1]["value"].as_str()), (2, Some("2")));
+        assert_eq!(tainted(&changed, &[], &[taint("")]).unwrap(), present);
+        assert_eq!(tainted(&present, &[], &[taint("")]), None);
+        // The same key with another effect is another taint.
+        let hard = Taint { effect: "NoExecute", ..taint("1") };
+        assert_eq!(tainted(&added, &[hard], &[]).unwrap().len(), 3);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = (Node::read(&bytes), Node::read_page(&bytes), read_leases(&bytes));
+            let _ = (read_lease(&bytes), read_version(&bytes));
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! The Kubernetes API of a federation, as far as a vehicle and the host of a federation use it: Nodes read, marked and deleted,
+//! pods evicted. Decides nothing that `core::membership::kube` can decide, keeps nothing that the server has, watches nothing.
+//!
+//! Every operation is bounded in time and size, may be repeated or cut off at any point without harm, and then ends as if it had
+//! been done once. What comes of it is an [`Outcome`].
+//!
+//! # Which credential does what
+//!
+//! | operation | kubelet's certificate | vehicle's account (`vehicle.yaml`) | host's account (`host.yaml`) |
+//! |---|---|---|---|
+//! | [`node`](Cluster::node), [`seen`](Cluster::seen), [`owner`](Cluster::owner) | own Node and Lease | own Node and Lease | any |
+//! | [`announce`](Cluster::announce), [`annotate`](Cluster::annotate), [`cordon`](Cluster::cordon) | own Node | own Node | any |
+//! | [`label`](Cluster::label) | own Node, but for `kubernetes.io` and `k8s.io` (zone and region it may) | own Node | any |
+//! | [`taint`](Cluster::taint) | no | own Node | any |
+//! | [`drain`](Cluster::drain) | pods of the own Node | any pod may be evicted, none deleted | no |
+//! | [`delete`](Cluster::delete) | no | own Node | any |
+//! | [`members`](Cluster::members) | no | no | yes |
+//! | [`version`](Cluster::version) | yes | yes | yes |
+//!
+//! The certificate is on every member, and gone or worthless after it left: it is enough to announce, cordon and drain. Deleting
+//! the Node, at once or later as a deferred step, needs an account's token; without one the vehicle announces that it leaves, and
+//! the host deletes the Node. No one has `cluster-admin`.
+//!
+//! # Trust
+//!
+//! As k3s does it: whoever answers is asked for `/cacerts`, and what it shows is believed when its hash is the federation's. Only
+//! then, over another connection that trusts this authority alone, is a credential shown.
+//!
+//! # Why not a client library
+//!
+//! Measured in a release build for x86-64: `kube`'s client adds 2,706 kB, `kube-core` over a connection of our own 270 kB, of 4 MiB
+//! for the whole program. Ten requests with fixed bodies need neither discovery nor generated types. It also spares four traps
+//! that were met there: retries of 429 that cannot be seen (15 times by default), an eviction whose precondition is sent under a
+//! name that servers drop, taints that are replaced by a strategic merge, and watches that need a field selector.
+
+mod credential;
+mod drain;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hyper::Method;
+use tracing::info;
+
+pub use self::credential::Credential;
+use self::wire::{Reply, Request, Wire};
+use crate::core::membership::kube::answer::Meaning;
+use crate::core::membership::kube::node::{self, Keys};
+use crate::core::membership::kube::{
+    Announcement, JSON, MERGE_PATCH, Node, Owner, PAGE, Taint, node_name,
+};
+use crate::core::membership::{CaHash, NodeSeen, Outcome, Server};
+
+/// Most objects of a list that are taken in: 20 pages.
+const OBJECTS_MAX: usize = 20 * PAGE;
+
+/// Times that a change which must not undo somebody else's is made anew.
+const CONFLICTS_MAX: usize = 4;
+
+/// Pause after one more conflict than that, and before a Node that is not there yet is written to again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The API of a federation.
+#[derive(Debug)]
+pub struct Cluster {
+    wire: Wire,
+}
+
+/// The Nodes of a federation.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Members {
+    /// By name.
+    pub nodes: Vec<Node>,
+    /// Nodes beyond the first thousand were left out.
+    pub more: bool,
+}
+
+impl Cluster {
+    /// The servers with this authority, asked by right of this credential. Opens nothing yet.
+    #[must_use]
+    pub fn new(servers: Vec<Server>, ca: CaHash, credential: Credential) -> Cluster {
+        Cluster { wire: Wire::new(servers, ca, credential) }
+    }
+
+    /// Mean round trip of the requests so far.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.wire.round_trip()
+    }
+
+    /// Ends the connection after a burst of requests. The next request opens another, which takes two round trips more.
+    pub fn close(&mut self) {
+        self.wire.close();
+    }
+
+    /// The Node of this name; `None` when there is none.
+    ///
+    /// # Errors
+    /// What hinders.
+    pub async fn node(&mut self, name: &str) -> Result<Option<Node>, Outcome> {
+        let doing = format!("reading Node {name}");
+        let path = node_path(name)?;
+        let body = self.get(&path, &doing).await?;
+        body.map(|body| Node::read(&body).map_err(Outcome::Refused)).transpose()
+    }
+
+    /// The own Node, for the machine: ready when its kubelet was heard of after `since_ms`, the start of its unit in milliseconds
+    /// since 1970. The Lease is asked for when the Node alone does not say so: kubelets renew it every 10 s, and the Node's
+    /// condition every 5 min.
+    ///
+    /// # Errors
+    /// What hinders.
+    pub async fn seen(&mut self, name: &str, since_ms: Option<i64>) -> Result<NodeSeen, Outcome> {
+        let Some(mut node) = self.node(name).await? else { return Ok(NodeSeen::Missing) };
+        let is_old =
+            since_ms.is_some_and(|since| node.heard_ms().is_none_or(|heard| heard <= since));
+        if node.ready == Some(true) && is_old {
+            let path = format!("{LEASES}/{name}");
+            if let Some(body) =
+                self.get(&path, &format!("reading the Lease of Node {name}")).await?
+            {
+                node.lease_ms = node::read_lease(&body).map_err(Outcome::Refused)?;
+            }
+        }
+        Ok(node.seen(since_ms))
+    }
+
+    /// Whose the Node of this name is; nobody's when there is none. Before a join, [`Owner::Other`] says that two vehicles have
+    /// one name.
+    ///
+    /// # Errors
+    /// What hinders.
+    pub async fn owner(&mut self, name: &str, vehicle: &str) -> Result<Owner, Outcome> {
+        Ok(self.node(name).await?.map_or(Owner::Nobody, |node| node.owner(vehicle)))
+    }
+
+    /// Says at the own Node that the vehicle leaves, or with `None` that it stays. Done when the Node, or the one with this uid,
+    /// is no more.
+    pub async fn announce(
+        &mut self,
+        name: &str,
+        uid: Option<&str>,
+        leaving: Option<&Announcement>,
+    ) -> Outcome {
+        let patch = node::keys(Keys::Annotations, &Announcement::annotation(leaving), uid);
+        self.part(name, uid, patch, "announcing at").await
+    }
+
+    /// Lets nothing be scheduled to the Node. Done when it, or the one with this uid, is no more.
+    pub async fn cordon(&mut self, name: &str, uid: Option<&str>) -> Outcome {
+        self.part(name, uid, node::cordon(true, uid), "cordoning").await
+    }
+
+    /// Takes that back.
+    pub async fn uncordon(&mut self, name: &str, uid: Option<&str>) -> Outcome {
+        self.part(name, uid, node::cordon(false, uid), "uncordoning").await
+    }
+
+    /// Sets annotations of the Node, and removes those that are `None`.
+    pub async fn annotate(
+        &mut self,
+        name: &str,
+        annotations: &BTreeMap<String, Option<String>>,
+    ) -> Outcome {
+        let patch = node::keys(Keys::Annotations, annotations, None);
+        self.mark(name, patch, "annotating").await
+    }
+
+    /// Sets labels of the Node, and removes those that are `None`.
+    pub async fn label(
+        &mut self,
+        name: &str,
+        labels: &BTreeMap<String, Option<String>>,
+    ) -> Outcome {
+        self.mark(name, node::keys(Keys::Labels, labels, None), "labelling").await
+    }
+
+    /// Adds taints to the Node and removes others, by key and effect. All that others have put there stays, also what they put
+    /// there meanwhile.
+    pub async fn taint(&mut self, name: &str, add: &[Taint], remove: &[Taint]) -> Outcome {
+        let doing = format!("tainting Node {name}");
+        for _ in 0..=CONFLICTS_MAX {
+            let node = match self.node(name).await {
+                Ok(Some(node)) => node,
+                Ok(None) => return missing(name),
+                Err(outcome) => return outcome,
+            };
+            let Some(taints) = node::tainted(&node.taints, add, remove) else {
+                return Outcome::Done;
+            };
+            let patch = node::taints(&node.resource_version, &taints);
+            match self.patch(name, patch, &doing).await {
+                Ok(Meaning::Good) => return Outcome::Done,
+                Ok(Meaning::Missing) => return missing(name),
+                Ok(Meaning::Conflict(_)) => {}
+                Err(outcome) => return outcome,
+            }
+        }
+        let text = format!("{doing}: others change it all the time");
+        Outcome::NotYet { after: PAUSE, text }
+    }
+
+    /// Deletes the Node of this name, if it is the one with this uid. Without one it is that of `vehicle`, or nobody's: a Node of
+    /// another vehicle is left alone. Done when there is none, or another.
+    pub async fn delete(&mut self, name: &str, uid: Option<&str>, vehicle: &str) -> Outcome {
+        match self.delete_of(name, uid, vehicle).await {
+            Ok(()) => Outcome::Done,
+            Err(outcome) => outcome,
+        }
+    }
+
+    async fn delete_of(
+        &mut self,
+        name: &str,
+        uid: Option<&str>,
+        vehicle: &str,
+    ) -> Result<(), Outcome> {
+        let doing = format!("deleting Node {name}");
+        let uid = match uid {
+            Some(uid) => uid.to_owned(),
+            None => match self.node(name).await? {
+                None => return Ok(()),
+                Some(node) => match node.owner(vehicle) {
+                    Owner::Nobody | Owner::Us => node.uid,
+                    Owner::Other(other) => {
+                        info!(
+                            node = name,
+                            vehicle = other,
+                            "Node is left to the vehicle that it is of"
+                        );
+                        return Ok(());
+                    }
+                },
+            },
+        };
+        let path = node_path(name)?;
+        let body = Some((JSON, node::delete(&uid)));
+        let request = Request { method: Method::DELETE, path: &path, body };
+        match self.wire.ask(&request).await?.answer().judge(&doing)? {
+            Meaning::Good | Meaning::Missing => Ok(()),
+            Meaning::Conflict(text) => self.settle(name, &uid, &doing, &text).await,
+        }
+    }
+
+    /// What runs at the server, such as `v1.33.4+k3s1`.
+    ///
+    /// # Errors
+    /// What hinders.
+    pub async fn version(&mut self) -> Result<String, Outcome> {
+        let doing = "reading the server's version";
+        let body = self.get("/version", doing).await?.unwrap_or_default();
+        node::read_version(&body).map_err(Outcome::Refused)
+    }
+
+    /// Every Node with its Lease, by name.
+    ///
+    /// # Errors
+    /// What hinders.
+    pub async fn members(&mut self) -> Result<Members, Outcome> {
+        let mut nodes = Vec::new();
+        let take = &mut |body: &[u8]| {
+            let (page, next) = Node::read_page(body)?;
+            nodes.extend(page);
+            Ok((nodes.len(), next))
+        };
+        let more = self.list("/api/v1/nodes?", "listing Nodes", take).await?;
+        let mut leases = BTreeMap::new();
+        let take = &mut |body: &[u8]| {
+            let (page, next) = node::read_leases(body)?;
+            leases.extend(page);
+            Ok((leases.len(), next))
+        };
+        self.list(&format!("{LEASES}?"), "listing Leases", take).await?;
+        for node in &mut nodes {
+            node.lease_ms = leases.get(&node.name).copied();
+        }
+        Ok(Members { nodes, more })
+    }
+
+    /// Hands every page of a list to `take`, which says how many objects there are by then and where the next page begins. True
+    /// when there are more than [`OBJECTS_MAX`]. `path` ends where further parameters can be added.
+    async fn list(&mut self, path: &str, doing: &str, take: Take<'_>) -> Result<bool, Outcome> {
+        let mut page = format!("{path}&limit={PAGE}");
+        loop {
+            let body = self.get(&page, doing).await?.unwrap_or_default();
+            let (count, next) = take(&body).map_err(Outcome::Refused)?;
+            let Some(next) = next else { return Ok(false) };
+            if count >= OBJECTS_MAX {
+                return Ok(true);
+            }
+            page = format!("{path}&limit={PAGE}&continue={}", in_query(&next));
+        }
+    }
+
+    /// The content of a path; `None` when the server says that there is none.
+    async fn get(&mut self, path: &str, doing: &str) -> Result<Option<Vec<u8>>, Outcome> {
+        let reply: Reply = self.wire.ask(&Request::get(path)).await?;
+        match reply.answer().judge(doing)? {
+            Meaning::Good => Ok(Some(reply.body)),
+            Meaning::Missing => Ok(None),
+            Meaning::Conflict(text) => Err(Outcome::Refused(format!("{doing}: {text}"))),
+        }
+    }
+
+    async fn patch(&mut self, name: &str, patch: Vec<u8>, doing: &str) -> Result<Meaning, Outcome> {
+        let path = node_path(name)?;
+        let body = Some((MERGE_PATCH, patch));
+        let request = Request { method: Method::PATCH, path: &path, body };
+        self.wire.ask(&request).await?.answer().judge(doing)
+    }
+
+    /// A step of parting from a Node, which is done when the Node is no more.
+    async fn part(&mut self, name: &str, uid: Option<&str>, patch: Vec<u8>, verb: &str) -> Outcome {
+        let doing = format!("{verb} Node {name}");
+        let outcome = match self.patch(name, patch, &doing).await {
+            Ok(Meaning::Good | Meaning::Missing) => Ok(()),
+            Ok(Meaning::Conflict(text)) => match uid {
+                Some(uid) => self.settle(name, uid, &doing, &text).await,
+                None => Err(Outcome::NotYet { after: PAUSE, text: format!("{doing}: {text}") }),
+            },
+            Err(outcome) => Err(outcome),
+        };
+        outcome.err().unwrap_or(Outcome::Done)
+    }
+
+    /// Something to be written at a Node that has to be there.
+    async fn mark(&mut self, name: &str, patch: Vec<u8>, verb: &str) -> Outcome {
+        let doing = format!("{verb} Node {name}");
+        match self.patch(name, patch, &doing).await {
+            Ok(Meaning::Good) => Outcome::Done,
+            Ok(Meaning::Missing) => missing(name),
+            Ok(Meaning::Conflict(text)) => {
+                Outcome::NotYet { after: PAUSE, text: format!("{doing}: {text}") }
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// After a conflict: all is done if the Node that was meant is no more.
+    async fn settle(
+        &mut self,
+        name: &str,
+        uid: &str,
+        doing: &str,
+        text: &str,
+    ) -> Result<(), Outcome> {
+        match self.node(name).await? {
+            Some(node) if node.uid == uid => {
+                Err(Outcome::NotYet { after: PAUSE, text: format!("{doing}: {text}") })
+            }
+            Some(_) => {
+                info!(
+                    node = name,
+                    uid, "Node was made anew meanwhile and is not the one that was meant"
+                );
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Takes a page of a list.
+type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(usize, Option<String>), String>;
+
+/// Where kubelets keep their Leases.
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+
+fn node_path(name: &str) -> Result<String, Outcome> {
+    node_name(name).map_err(Outcome::Refused)?;
+    Ok(format!("/api/v1/nodes/{name}"))
+}
+
+fn missing(name: &str) -> Outcome {
+    Outcome::NotYet { after: PAUSE, text: format!("there is no Node {name} yet") }
+}
+
+/// A text as the value of a parameter (RFC 3986 section 2.1).
+fn in_query(text: &str) -> String {
+    let mut query = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => query.push(byte.into()),
+            other => query.push_str(&format!("%{other:02X}")),
+        }
+    }
+    query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_path_cannot_leave_it() {
+        assert_eq!(node_path("veh-001").unwrap(), "/api/v1/nodes/veh-001");
+        for name in ["", "a/../b", "a?x=1", "A", "a b"] {
+            assert!(matches!(node_path(name), Err(Outcome::Refused(_))), "{name}");
+        }
+        assert_eq!(in_query("aZ0-_.=/+&"), "aZ0-_.%3D%2F%2B%26");
+    }
+}
