@@ -33,6 +33,7 @@
 //! | Solo, Evaluating, Joining, Member, Strained, Leaving | Held | the operator said hold |
 //! | Held | Solo, Evaluating, Joining, Member, Strained, Leaving | the operator said release |
 
+pub mod cleanup;
 mod contact;
 pub mod drop_in;
 mod intent;

@@ -17,18 +17,27 @@
 //!
 //! `.operator/` has the same of what was there before any federation; it comes back when the vehicle is in none.
 
+mod clean_up;
+mod firewall;
+mod link;
+mod observe;
 mod places;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
 
+use self::observe::World;
 use self::places::Places;
 use super::program::run;
 pub use super::service::DROP_IN;
 use super::service::{SYSTEMD, find};
+pub use crate::core::membership::cleanup::NeverTouch;
 pub use crate::core::membership::drop_in::Equipment;
 use crate::core::membership::kept::{self, Wanted, is_folder_name};
 use crate::core::membership::manager::Verb;
@@ -54,6 +63,12 @@ const STOP_LOOK: Duration = Duration::from_millis(100);
 /// When to look again at a service that takes longer.
 const STOP_AGAIN: Duration = Duration::from_secs(5);
 
+/// One clean-up takes seconds. What takes longer waits for a disk or a dead file server, and is looked at again later.
+const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(180);
+
+/// When to look again at a clean-up that takes longer.
+const CLEAN_UP_AGAIN: Duration = Duration::from_secs(60);
+
 /// What has to be known of this vehicle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -72,6 +87,17 @@ pub struct Settings {
 pub struct Hands {
     settings: Settings,
     places: Places,
+    /// Held while something is cleaned up, also when nobody waits for that any more.
+    cleaning: Arc<Mutex<()>>,
+}
+
+/// What came of cleaning up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanedUp {
+    /// As of every step.
+    pub outcome: Outcome,
+    /// What was left on purpose, and why, for people.
+    pub left: Vec<String>,
 }
 
 impl Hands {
@@ -84,7 +110,7 @@ impl Hands {
             agent: settings.data_folder.join("agent"),
             keep: settings.keep.clone(),
         };
-        Hands { settings, places }
+        Hands { settings, places, cleaning: Arc::default() }
     }
 
     /// The manager of services.
@@ -220,6 +246,61 @@ impl Hands {
     }
 }
 
+impl Hands {
+    /// Stops the service if need be, and removes what it left on this machine: containers, mounts, networks, interfaces, rules
+    /// and state; see [`crate::core::membership::cleanup`] for what is whose. Images stay.
+    pub async fn clean_up(&self, never: &NeverTouch) -> CleanedUp {
+        let mut left = Vec::new();
+        let work = self.clean(never, &mut left);
+        let outcome = match timeout(CLEAN_UP_PATIENCE, work).await {
+            Ok(Ok(())) => Outcome::Done,
+            Ok(Err(outcome)) => outcome,
+            Err(_) => Outcome::NotYet {
+                after: CLEAN_UP_AGAIN,
+                text: format!("cleaning up takes longer than {} s", CLEAN_UP_PATIENCE.as_secs()),
+            },
+        };
+        CleanedUp { outcome, left }
+    }
+
+    async fn clean(&self, never: &NeverTouch, left: &mut Vec<String>) -> Result<(), Outcome> {
+        let busy = |_| Outcome::NotYet {
+            after: CLEAN_UP_AGAIN,
+            text: "an earlier clean-up still waits for a disk or a file server".to_owned(),
+        };
+        let guard = Arc::clone(&self.cleaning).try_lock_owned().map_err(busy)?;
+        self.stopped().await?;
+        if !observe::sees_the_machine() {
+            return Err(Outcome::Refused(
+                "this agent does not see the machine's own mounts, network and processes; it has to run as root, and its unit \
+                 without PrivateTmp=, PrivateDevices=, PrivateNetwork=, ProtectSystem=, ProtectHome= and the like"
+                    .to_owned(),
+            ));
+        }
+        let (data, never) = (self.settings.data_folder.clone(), never.clone());
+        let swept = spawn_blocking(move || {
+            let places = observe::places(&data);
+            let left = clean_up::sweep(&places, &never)?;
+            let world = World::look(&places).map_err(clean_up::unseen)?;
+            Ok((places, world, left, guard))
+        });
+        let (places, world, found, guard) = swept.await.map_err(|error| ended(&error))??;
+        left.extend(found);
+        firewall::sweep(&places, &world, left).await?;
+        let removed = spawn_blocking(move || {
+            let _guard = guard;
+            let mut left = Vec::new();
+            clean_up::remove_files(&places, &mut left).map(|()| left)
+        });
+        left.extend(removed.await.map_err(|error| ended(&error))??);
+        Ok(())
+    }
+}
+
+fn ended(error: &tokio::task::JoinError) -> Outcome {
+    Outcome::Refused(format!("a task of this agent ended: {error}"))
+}
+
 fn equip(places: &Places, equipment: &Equipment) -> Result<(), String> {
     let federation = equipment.federation.as_str();
     if !is_folder_name(federation) {
@@ -246,10 +327,10 @@ fn fresh_password() -> std::io::Result<String> {
 
 /// Does a job that may wait for a disk.
 async fn blocking(job: impl FnOnce() -> Result<(), String> + Send + 'static) -> Outcome {
-    match tokio::task::spawn_blocking(job).await {
+    match spawn_blocking(job).await {
         Ok(Ok(())) => Outcome::Done,
         Ok(Err(text)) => Outcome::Refused(text),
-        Err(error) => Outcome::Refused(format!("a task of this agent ended: {error}")),
+        Err(error) => ended(&error),
     }
 }
 

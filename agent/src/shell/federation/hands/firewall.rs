@@ -1,0 +1,99 @@
+//! Removes firewall rules of Kubernetes by the programs that this machine has, each with its own view of the rules: the two
+//! kernel interfaces (nf_tables and the older one) for the two families of addresses.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::program::run;
+use super::observe::World;
+use crate::core::membership::Outcome;
+use crate::core::membership::cleanup::firewall::{Scope, removal};
+use crate::core::membership::cleanup::mounts::Places;
+
+/// Programs, of each of which there are `-save` and `-restore`. The first of a family is one of the others.
+const FAMILIES: [[&str; 3]; 2] = [
+    ["iptables", "iptables-nft", "iptables-legacy"],
+    ["ip6tables", "ip6tables-nft", "ip6tables-legacy"],
+];
+
+/// Where k3s has programs of its own, below its data.
+const AUXILIARY: &str = "data/current/bin/aux";
+
+/// Time for one program. Thousands of rules take a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Attempts, if somebody else changes rules in between.
+const ATTEMPTS: usize = 3;
+
+/// When to try again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Removes them all, or only those for which there is evidence when another Kubernetes uses this network.
+pub async fn sweep(places: &Places, world: &World, left: &mut Vec<String>) -> Result<(), Outcome> {
+    let scope = if world.alone_in_network { Scope::All } else { Scope::Evident(&world.claims) };
+    let mut kept = false;
+    for family in FAMILIES {
+        let mut complaints = Vec::new();
+        let mut read = false;
+        for name in family {
+            let Some(program) = find(name, &places.data) else { continue };
+            match remove(&program, scope).await? {
+                Ok(more) => {
+                    read = true;
+                    kept |= more;
+                }
+                Err(complaint) => complaints.push(complaint),
+            }
+        }
+        if !read && !complaints.is_empty() {
+            left.push(format!("firewall rules, which cannot be read: {}", complaints.join("; ")));
+        }
+    }
+    if kept {
+        left.push("firewall rules, since another Kubernetes uses this network".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether rules of Kubernetes remain; or why this program shows none.
+async fn remove(program: &Path, scope: Scope<'_>) -> Result<Result<bool, String>, Outcome> {
+    let with = |ending: &str| format!("{}-{ending}", program.display());
+    let mut complaint = String::new();
+    for _ in 0..ATTEMPTS {
+        let save = [with("save")];
+        let saved = match run(&save, "", PATIENCE).await {
+            Ok(said) if said.code == Some(0) => said.output,
+            Ok(said) => return Ok(Err(format!("`{}`: {}", save[0], said.error))),
+            Err(text) => return Ok(Err(text)),
+        };
+        let script = removal(&saved, scope);
+        if script.is_empty() {
+            return Ok(Ok(!removal(&saved, Scope::All).is_empty()));
+        }
+        let restore = [with("restore"), "--noflush".to_owned(), "--wait=5".to_owned()];
+        complaint = match run(&restore, &script, PATIENCE).await {
+            Ok(said) if said.code == Some(0) => String::new(),
+            Ok(said) => said.error,
+            Err(text) => text,
+        };
+    }
+    let text = format!("firewall rules do not go by `{}`: {complaint}", with("restore"));
+    Err(Outcome::NotYet { after: AGAIN, text })
+}
+
+/// A program by its name without ending, on the path or among k3s's own.
+fn find(name: &str, data: &Path) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.push(data.join(AUXILIARY));
+    let mut seen = BTreeSet::new();
+    folders.retain(|folder| seen.insert(folder.clone()));
+    let is_whole = |program: &PathBuf| {
+        ["save", "restore"]
+            .iter()
+            .all(|ending| Path::new(&format!("{}-{ending}", program.display())).is_file())
+    };
+    folders.into_iter().map(|folder| folder.join(name)).find(is_whole)
+}
