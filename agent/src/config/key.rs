@@ -143,6 +143,8 @@ pub enum Field<C: 'static = Config> {
     Duration(Place<Duration, C>, [Duration; 2]),
     /// A duration between two limits that may be absent.
     OptionalDuration(Place<Option<Duration>, C>, [Duration; 2]),
+    /// A duration between two limits, or `never`.
+    DurationOrNever(Place<Option<Duration>, C>, [Duration; 2]),
     /// One of a few words.
     Word(Place<&'static str, C>, &'static [Word]),
     /// A text that the function accepts.
@@ -172,6 +174,9 @@ pub enum Field<C: 'static = Config> {
 /// The word that switches an optional thing off.
 pub(crate) const OFF: &str = "off";
 
+/// The word for a duration that does not end.
+const NEVER: &str = "never";
+
 /// Entries a list or table may have; more is a generated file gone wrong.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -199,6 +204,11 @@ impl<C> Field<C> {
             Field::Duration(place, limits) => (place.set)(config, value.duration(*limits)?),
             Field::OptionalDuration(place, limits) => {
                 (place.set)(config, Some(value.duration(*limits)?));
+            }
+            Field::DurationOrNever(place, limits) => {
+                let never = value.value.as_str() == Some(NEVER);
+                let duration = if never { None } else { Some(value.duration(*limits)?) };
+                (place.set)(config, duration);
             }
             Field::Word(place, words) => (place.set)(config, value.word(words)?),
             Field::Text(place, check) => (place.set)(config, value.checked(*check)?.to_owned()),
@@ -237,7 +247,9 @@ impl<C> Field<C> {
             Field::Number(place, ..) => same(place, a, b),
             Field::OptionalInteger(place, ..) | Field::OptionalSize(place, _) => same(place, a, b),
             Field::Duration(place, _) => same(place, a, b),
-            Field::OptionalDuration(place, _) => same(place, a, b),
+            Field::OptionalDuration(place, _) | Field::DurationOrNever(place, _) => {
+                same(place, a, b)
+            }
             Field::Word(place, _) => same(place, a, b),
             Field::Text(place, _) => same(place, a, b),
             Field::OptionalText(place, _) => same(place, a, b),
@@ -269,6 +281,11 @@ impl<C> Field<C> {
             }
             Field::Duration(_, [min, max]) | Field::OptionalDuration(_, [min, max]) => format!(
                 "duration, {} to {}",
+                units::format_duration(*min),
+                units::format_duration(*max)
+            ),
+            Field::DurationOrNever(_, [min, max]) => format!(
+                "duration, {} to {}, or `\"{NEVER}\"`",
                 units::format_duration(*min),
                 units::format_duration(*max)
             ),

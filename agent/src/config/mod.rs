@@ -298,6 +298,52 @@ pub struct K3s {
     pub unit: Option<String>,
     /// Folder of its data.
     pub data_folder: PathBuf,
+    /// What the vehicle's Node is called.
+    pub node_name: Option<String>,
+    /// Address of the mesh by which others reach the Node.
+    pub node_ip: Option<String>,
+    /// Region of the Node.
+    pub region: Option<String>,
+    /// Zone of the Node.
+    pub zone: Option<String>,
+    /// Further labels, `key=value`.
+    pub labels: Vec<String>,
+    /// Starts the service, when neither systemd nor OpenRC does.
+    pub start_command: Vec<String>,
+    /// Restarts it.
+    pub restart_command: Vec<String>,
+    /// Stops it.
+    pub stop_command: Vec<String>,
+    /// Says how it is.
+    pub status_command: Vec<String>,
+}
+
+/// What becomes of pods that lose data when the vehicle leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalData {
+    /// They are evicted like all others.
+    Evict,
+    /// They are not, and the vehicle does not leave by policy as long as there are any.
+    Refuse,
+}
+
+/// `[membership]`: how federations are joined and left.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Membership {
+    /// Folder of what has to outlast a power cut.
+    pub folder: PathBuf,
+    /// Join by policy, not only when the operator says so.
+    pub automatic: bool,
+    /// A member stays at least so long before a better federation counts.
+    pub dwell: Duration,
+    /// What a better federation of the same priority may cost of the present one, in percent.
+    pub switch_percent: u32,
+    /// Joins by policy in [`Membership::joins_within`].
+    pub joins_max: u32,
+    /// See there.
+    pub joins_within: Duration,
+    /// What becomes of pods that lose data.
+    pub local_data: LocalData,
 }
 
 /// `[[federation]]`: a cluster that this vehicle may join.
@@ -311,6 +357,22 @@ pub struct Federation {
     pub token_file: PathBuf,
     /// Hash of the authority as written.
     pub ca_hash: Option<String>,
+    /// File that holds the token of the vehicle's account.
+    pub account_file: Option<PathBuf>,
+    /// Vehicle to which the cost counts, in place of the servers.
+    pub hub: Option<String>,
+    /// The larger, the better.
+    pub priority: u32,
+    /// In contact while the network cost is not above this.
+    pub join_below: u32,
+    /// Joined after so long in contact.
+    pub join_after: Duration,
+    /// Strained while the cost is above this.
+    pub strain_above: u32,
+    /// But only after so long, and back after so long.
+    pub strain_after: Duration,
+    /// Left after so long strained; `None` for never.
+    pub leave_after: Option<Duration>,
 }
 
 /// How records get in beside the control socket.
@@ -352,6 +414,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// `[k3s]`.
     pub k3s: K3s,
+    /// `[membership]`.
+    pub membership: Membership,
     /// `[log]`.
     pub log: Log,
     /// `[[stream]]`.
@@ -373,6 +437,17 @@ impl Stream {
     #[must_use]
     pub fn undeclared(name: &str) -> Stream {
         Stream { name: name.to_owned(), ..keys::STREAM.defaults() }
+    }
+}
+
+impl K3s {
+    /// The Node's name: as configured, else the vehicle's, as far as that can be one (RFC 1123).
+    #[must_use]
+    pub fn node_name(&self, vehicle: &str) -> String {
+        match &self.node_name {
+            Some(name) => name.clone(),
+            None => vehicle.to_ascii_lowercase().replace('_', "-"),
+        }
     }
 }
 
@@ -483,7 +558,28 @@ impl Config {
                 bytes_per_day: None,
                 memory: 0,
             },
-            k3s: K3s { unit: None, data_folder: PathBuf::new() },
+            k3s: K3s {
+                unit: None,
+                data_folder: PathBuf::new(),
+                node_name: None,
+                node_ip: None,
+                region: None,
+                zone: None,
+                labels: Vec::new(),
+                start_command: Vec::new(),
+                restart_command: Vec::new(),
+                stop_command: Vec::new(),
+                status_command: Vec::new(),
+            },
+            membership: Membership {
+                folder: PathBuf::new(),
+                automatic: false,
+                dwell: Duration::ZERO,
+                switch_percent: 0,
+                joins_max: 0,
+                joins_within: Duration::ZERO,
+                local_data: LocalData::Evict,
+            },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),
             gather: Gather::default(),

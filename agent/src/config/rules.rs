@@ -3,6 +3,7 @@
 use spool::limits::STREAMS_MAX;
 
 use super::Config;
+use crate::core::membership::kube;
 use crate::core::membership::{CaHash, Server};
 use crate::core::record::{CONTENT_TYPE_BYTES_MAX, check_stream_name};
 
@@ -118,6 +119,40 @@ pub(crate) fn ca_hash(text: &str) -> Result<(), String> {
     }
 }
 
+/// Accepts the name of a Node.
+pub(crate) fn node_name(text: &str) -> Result<(), String> {
+    kube::node_name(text)
+}
+
+/// Accepts an IP address.
+pub(crate) fn address(text: &str) -> Result<(), String> {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("`{}` is no IP address", text.escape_debug())),
+    }
+}
+
+/// Accepts the zone of a Node.
+pub(crate) fn zone(text: &str) -> Result<(), String> {
+    kube::label(kube::ZONE, text)
+}
+
+/// Accepts the region of a Node.
+pub(crate) fn region(text: &str) -> Result<(), String> {
+    kube::label(kube::REGION, text)
+}
+
+/// Accepts `key=value` for a further label of a Node.
+pub(crate) fn label(text: &str) -> Result<(), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(format!("`{}` is no label; write `key=value`", text.escape_debug()));
+    };
+    if [kube::ZONE, kube::REGION, kube::VEHICLE, kube::KIND].contains(&key) {
+        return Err(format!("the label `{key}` has a key of its own in the configuration"));
+    }
+    kube::label(key, value)
+}
+
 /// Accepts what can be a media type: short, printable ASCII.
 pub(crate) fn content_type(text: &str) -> Result<(), String> {
     not_empty(text)?;
@@ -170,6 +205,19 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
             found.push(("mqtt", "key_file", text.to_owned()));
         }
         (Some(_), Some(_)) | (None, None) => {}
+    }
+    let k3s = &config.k3s;
+    let commands = [
+        ("start_command", &k3s.start_command),
+        ("restart_command", &k3s.restart_command),
+        ("stop_command", &k3s.stop_command),
+        ("status_command", &k3s.status_command),
+    ];
+    if commands.iter().any(|(_, words)| !words.is_empty()) {
+        for (key, _) in commands.iter().filter(|(_, words)| words.is_empty()) {
+            let text = "is missing: the commands for k3s's service belong together";
+            found.push(("k3s", *key, text.to_owned()));
+        }
     }
     if mqtt.password_file.is_some() && mqtt.username.is_none() {
         let text = "a password needs a user name; write `username` beside it";

@@ -67,6 +67,16 @@ fn every_key_has_a_sentence_and_an_example_that_works() {
             "mqtt.ca_file" => format!("tls = true\n{text}"),
             "mqtt.certificate_file" => format!("tls = true\nkey_file = \"/k\"\n{text}"),
             "mqtt.key_file" => format!("tls = true\ncertificate_file = \"/c\"\n{text}"),
+            "k3s.start_command"
+            | "k3s.restart_command"
+            | "k3s.stop_command"
+            | "k3s.status_command" => {
+                let words = ["start", "restart", "stop", "status"];
+                let others = words.map(|word| format!("{word}_command"));
+                let others = others.iter().filter(|other| **other != key.name);
+                let others: String = others.map(|other| format!("{other} = [\"x\"]\n")).collect();
+                others + &text
+            }
             "mqtt.password_file" => format!("username = \"u\"\n{text}"),
             _ => text,
         };

@@ -27,6 +27,7 @@ pub static SECTIONS: &[Section] = &[
     spool::SPOOL,
     delivery::DELIVERY,
     federation::K3S,
+    federation::MEMBERSHIP,
     service::LOG,
 ];
 
