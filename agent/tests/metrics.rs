@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use outrider::core::catalog::{agent, delivery, hardware, mesh, spool};
+use outrider::core::catalog::{agent, delivery, hardware, membership, mesh, spool};
 use outrider::core::exposition::{Format, render};
+use outrider::core::membership::report::FederationStatus;
 use outrider::core::sample::{Kind, Metric, Sample};
 use outrider::core::state::State;
 use outrider::core::time::Mono;
@@ -19,7 +20,10 @@ use fixture::Convoy;
 use promtool::promtool;
 
 fn catalog() -> impl Iterator<Item = &'static Metric> {
-    [mesh::ALL, agent::ALL, spool::ALL, delivery::ALL, hardware::ALL].into_iter().flatten().copied()
+    [mesh::ALL, agent::ALL, spool::ALL, delivery::ALL, membership::ALL, hardware::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// A state in which every metric of the mesh and the agent has a value, and each hardware metric one.
@@ -40,6 +44,12 @@ fn full() -> State {
         .iter()
         .map(|metric| Sample::new(metric, &vec!["x"; metric.labels.len()], 1.5))
         .collect();
+    state.membership.configured = true;
+    state.membership.federations = vec![FederationStatus {
+        name: "purple".to_owned(),
+        round_trip_ms: Some(120),
+        ..FederationStatus::default()
+    }];
     state.hardware.replace("everything", state.now.mono, samples);
     state
 }

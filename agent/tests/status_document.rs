@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use outrider::core::membership::report::{DeferredStatus, FederationStatus, MembershipStatus};
 use outrider::core::status::{SCHEMA, Status, document};
 use outrider::core::time::ClockQuality;
 use serde_json::Value;
@@ -45,6 +46,20 @@ fn whole() -> Status {
     let mut second = document(&convoy.state);
     // One document in which as much as possible is present.
     second.vehicles.extend(first.vehicles);
+    second.membership = MembershipStatus {
+        configured: true,
+        federation: Some("purple".to_owned()),
+        federations: vec![FederationStatus {
+            cost: Some(100),
+            near_ms: Some(1),
+            round_trip_ms: Some(1),
+            refusal: Some("a stranger".to_owned()),
+            ..FederationStatus::default()
+        }],
+        deferred: vec![DeferredStatus { uid: Some("1".to_owned()), ..DeferredStatus::default() }],
+        unsaved: Some("no space left".to_owned()),
+        ..MembershipStatus::default()
+    };
     second
 }
 

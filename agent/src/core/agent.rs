@@ -1,6 +1,7 @@
 //! The agent itself: what to read next, what to publish, what to note. One input at a time, each with its moment; what is
 //! to be done about it comes back as effects. Knows no daemon, file or connection, only what the shell says of them.
 
+mod membership;
 mod orders;
 mod repeats;
 mod uplink;
@@ -18,6 +19,8 @@ use crate::config::{Config, DaemonChoice};
 use crate::core::courier::{Fetched, RecordName};
 use crate::core::delivery::{Class, DropCause, Limits, RecordId};
 use crate::core::links::{Change, Reach, Setup};
+use crate::core::membership::Wish;
+use crate::core::membership::steward::{Report, Task};
 use crate::core::outbox::{Outbox, Record};
 use crate::core::presence::Topics;
 use crate::core::sample::Sample;
@@ -27,6 +30,7 @@ use crate::core::telemetry::batch::{Batcher, BootId};
 use crate::core::telemetry::dictionary::Version;
 use crate::core::telemetry::document::EventDocument;
 use crate::core::time::{ClockQuality, Mono, Now};
+use membership::Membership;
 pub use orders::{Order, carry_out};
 use repeats::{News, Repeats};
 use spool::StreamTag;
@@ -142,6 +146,10 @@ pub enum Input {
         /// One sentence.
         text: String,
     },
+    /// What came of [`Effect::Membership`].
+    Membership(Report),
+    /// What the operator wants of federations.
+    Wish(Wish),
     /// The agent is about to end: what was gathered is closed and queued.
     Stop,
 }
@@ -157,6 +165,8 @@ pub enum Effect {
     Submit(RecordId, Record),
     /// Have the durable queue do this.
     Order(Order),
+    /// Do this about federations and report it as [`Input::Membership`].
+    Membership(Task),
     /// Write this event to the log.
     Log(Event),
 }
@@ -187,6 +197,7 @@ pub struct Agent {
     clock_offset_ms: Option<i64>,
     repeats: Repeats,
     uplink: Uplink,
+    membership: Option<Membership>,
     effects: Vec<Effect>,
 }
 
@@ -250,6 +261,7 @@ impl Agent {
             clock_offset_ms: None,
             repeats: Repeats::default(),
             uplink,
+            membership: None,
             effects: Vec::new(),
             config,
         };
@@ -298,7 +310,7 @@ impl Agent {
         let poll = (self.mesh_wanted() && !self.polling).then(|| self.poll.due());
         let collect = (!self.running.is_empty()).then(|| self.collect.due());
         let sample = self.state.mqtt.configured.then(|| self.sample.due());
-        [poll, collect, sample, self.uplink.due()]
+        [poll, collect, sample, self.uplink.due(), self.membership_due()]
             .into_iter()
             .flatten()
             .fold(self.heartbeat.due(), Mono::min)
@@ -341,6 +353,8 @@ impl Agent {
                 self.note(Severity::Warning, kind, &stream, text);
             }
             Input::Notice { severity, kind, text } => self.note(severity, kind, "", text),
+            Input::Membership(report) => self.member_report(report),
+            Input::Wish(wish) => self.member_wish(wish),
             Input::Stop => self.stop(),
         }
         self.due();
@@ -402,10 +416,12 @@ impl Agent {
             self.tell_changes(changes);
             self.look_at_link();
             self.check_deadlines();
+            self.look_at_federations();
             for news in self.repeats.due(now) {
                 self.tell(news);
             }
         }
+        self.member_tick();
         if self.mesh_wanted() && !self.polling && self.poll.take(now) {
             self.polling = true;
             self.effects.push(Effect::Poll);

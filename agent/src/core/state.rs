@@ -9,6 +9,7 @@ use olsr_bridge::view::MeshView;
 use serde::{Deserialize, Serialize};
 
 use crate::core::courier::DeliveryState;
+use crate::core::membership::report::MembershipStatus;
 use crate::core::sample::Store;
 use crate::core::spool::SpoolState;
 use crate::core::time::{Mono, Now};
@@ -220,6 +221,8 @@ pub struct State {
     pub spool: SpoolState,
     /// How what it holds leaves.
     pub delivery: DeliveryState,
+    /// Federations.
+    pub membership: MembershipStatus,
     /// The HTTP server.
     pub http: HttpState,
     /// Reloads of the configuration.

@@ -22,6 +22,7 @@ use crate::core::gauges::{self, Gauge};
 use crate::core::graph::{self, Graph};
 use crate::core::health::{self, Health};
 use crate::core::links::{Reach, Vehicle};
+use crate::core::membership::report::MembershipStatus;
 use crate::core::spool::{Loss, SpoolState};
 use crate::core::state::{Event, Identity, MqttState, State};
 use crate::core::time::{ClockQuality, Mono};
@@ -63,6 +64,9 @@ pub struct Status {
     pub spool: SpoolStatus,
     /// How what it holds leaves.
     pub delivery: Way,
+    /// Federations.
+    #[serde(default)]
+    pub membership: MembershipStatus,
     /// The latest events, newest first.
     pub events: Vec<EventStatus>,
     /// Events since start, including those no longer listed.
@@ -334,6 +338,7 @@ pub fn document(state: &State) -> Status {
         },
         spool: spool(&state.spool, &state.delivery, now.mono),
         delivery: state.delivery.way,
+        membership: state.membership.clone(),
         events: state
             .events
             .iter()

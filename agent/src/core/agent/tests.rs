@@ -77,7 +77,11 @@ fn submitted(effects: Vec<Effect>) -> Vec<(RecordId, Record)> {
         .into_iter()
         .filter_map(|effect| match effect {
             Effect::Submit(id, record) => Some((id, record)),
-            Effect::Poll | Effect::Collect(_) | Effect::Order(_) | Effect::Log(_) => None,
+            Effect::Poll
+            | Effect::Collect(_)
+            | Effect::Order(_)
+            | Effect::Membership(_)
+            | Effect::Log(_) => None,
         })
         .collect()
 }

@@ -181,6 +181,7 @@ pub fn visit(state: &State, sink: &mut Sink<'_>) {
     }
     super::spool::visit(state, sink);
     super::delivery::visit(state, sink);
+    super::membership::visit(state, sink);
     http(state, sink);
     sink(&EVENTS, &[], count(state.events.issued()));
     sink(&CONFIG_RELOADS, &["failed"], count(state.reloads.failed));

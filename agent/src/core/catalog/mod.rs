@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod delivery;
 pub mod hardware;
+pub mod membership;
 pub mod mesh;
 pub mod spool;
 

@@ -311,6 +311,7 @@ impl Families<'_> {
             catalog::hardware::ALL,
             catalog::spool::ALL,
             catalog::delivery::ALL,
+            catalog::membership::ALL,
         ];
         let known: BTreeMap<&str, &Metric> =
             catalogs.into_iter().flatten().map(|metric| (metric.name, *metric)).collect();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::intent::INTENT_VERSION;
+use super::report::span;
 use super::{
     Act, Contact, Facts, Federation, Input, Intent, LeaveStep, NodeSeen, Outcome, Place, Policy,
     State, Step, Unit, View, Wish,
@@ -100,6 +101,12 @@ impl Machine {
     #[must_use]
     pub fn intent(&self) -> &Intent {
         &self.intent
+    }
+
+    /// Why a federation could not be joined when that was tried last.
+    #[must_use]
+    pub fn refusal(&self, federation: &str) -> Option<&str> {
+        self.refusals.get(federation).map(String::as_str)
     }
 
     /// How the way to a federation is.
@@ -255,7 +262,7 @@ impl Machine {
         else {
             return;
         };
-        self.because(format!("{text}; next attempt in {} s", after.as_secs()));
+        self.because(format!("{text}; next attempt in {}", span(after)));
     }
 
     fn because(&mut self, reason: String) {
@@ -316,6 +323,9 @@ impl Machine {
             let text = match (&self.intent.wish, self.policy.federations.is_empty()) {
                 (Wish::Leave { .. }, _) => "the operator wants no federation",
                 (_, true) => "no federation is configured",
+                (Wish::Policy, false) if !self.policy.automatic => {
+                    "waiting for the operator to say `outrider federation join`"
+                }
                 (Wish::Join(_) | Wish::Policy | Wish::Hold, false) => "no federation is in contact",
             };
             return self.because(text.to_owned());
@@ -333,7 +343,8 @@ impl Machine {
                 let contact = self.contacts.get(federation)?;
                 contact.cost().map(|_| federation.clone())
             }
-            Wish::Policy => self.best(now, None),
+            Wish::Policy if self.policy.automatic => self.best(now, None),
+            Wish::Policy => None,
         }
     }
 
@@ -364,17 +375,17 @@ impl Machine {
                 let left = policy.join_after - near_for;
                 self.wake_at(now + left);
                 self.because(format!(
-                    "{federation} is in contact; the pre-flight begins in {} s if it stays so",
-                    left.as_secs()
+                    "{federation} is in contact; the pre-flight begins in {} if it stays so",
+                    span(left)
                 ));
                 return false;
             }
             if let Some(left) = self.changes_left_in() {
                 self.wake_at(now + left);
                 self.because(format!(
-                    "{federation} could be joined, but there were {} joins lately; the next may begin in {} s",
+                    "{federation} could be joined, but there were {} joins lately; the next may begin in {}",
                     self.intent.joins_ms.len(),
-                    left.as_secs()
+                    span(left)
                 ));
                 return false;
             }
@@ -551,7 +562,7 @@ impl Machine {
                 self.wake_at(now + (most - strained_for));
             }
         }
-        if now.since(self.place_since) < self.policy.dwell {
+        if !self.policy.automatic || now.since(self.place_since) < self.policy.dwell {
             return None;
         }
         let better = self.best(now, Some(federation))?;
@@ -633,20 +644,20 @@ impl Machine {
             Some(cost) => format!("the way to {federation} costs {cost}"),
             None => format!("no route to {federation}"),
         };
-        let for_s = strained_for.as_secs();
+        let for_text = span(strained_for);
         let policy = self.federation(federation);
         let left = policy.and_then(|policy| {
             let most = policy.strain_after + policy.leave_after?;
-            Some(most.saturating_sub(strained_for).as_secs())
+            Some(span(most.saturating_sub(strained_for)))
         });
         let end = match (&self.intent.wish, left) {
             (Wish::Join(_), _) => "staying, as the operator wants".to_owned(),
             (Wish::Policy | Wish::Leave { .. } | Wish::Hold, None) => "staying".to_owned(),
             (Wish::Policy | Wish::Leave { .. } | Wish::Hold, Some(left)) => {
-                format!("leaving in {left} s unless contact returns")
+                format!("leaving in {left} unless contact returns")
             }
         };
-        format!("{how} for {for_s} s; pods keep running; {end}")
+        format!("{how} for {for_text}; pods keep running; {end}")
     }
 }
 

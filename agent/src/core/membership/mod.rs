@@ -38,13 +38,14 @@ mod contact;
 pub mod drop_in;
 mod intent;
 pub mod kept;
-#[cfg(feature = "kubernetes")]
 pub mod kube;
 mod machine;
 pub mod manager;
 mod policy;
 pub mod preflight;
+pub mod report;
 mod server;
+pub mod steward;
 mod token;
 pub mod unit;
 
@@ -61,10 +62,11 @@ pub use self::token::{CaHash, Token, TokenError};
 use crate::core::time::Mono;
 
 /// Where the vehicle stands, for people and programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// In no federation, and none is in contact.
+    #[default]
     Solo,
     /// In none, and one is being looked at.
     Evaluating,

@@ -25,6 +25,8 @@ pub struct Federation {
 pub struct Policy {
     /// Federations by name.
     pub federations: BTreeMap<String, Federation>,
+    /// Join and change federations without the operator's word.
+    pub automatic: bool,
     /// A member stays at least this long before it goes to a better federation.
     pub dwell: Duration,
     /// A better federation of the same priority costs at most this much of the present one, in percent.
@@ -46,6 +48,7 @@ impl Default for Policy {
         const MINUTE: Duration = Duration::from_secs(60);
         Policy {
             federations: BTreeMap::new(),
+            automatic: true,
             dwell: MINUTE * 10,
             switch_percent: 70,
             changes_max: 4,

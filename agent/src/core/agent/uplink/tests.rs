@@ -56,7 +56,7 @@ impl World {
                 Effect::Submit(id, record) => self.published.push((id, record)),
                 Effect::Order(Order::SaveDay(day)) => self.saved.push(day),
                 Effect::Order(order) => self.orders.push(order),
-                Effect::Poll | Effect::Collect(_) | Effect::Log(_) => {}
+                Effect::Poll | Effect::Collect(_) | Effect::Membership(_) | Effect::Log(_) => {}
             }
         }
     }

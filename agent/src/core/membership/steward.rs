@@ -1,0 +1,466 @@
+//! Keeps the [`Machine`] informed: when to try whether a server answers, when to look at this vehicle and at its Node, and what
+//! all of that says about the way to each federation. Decides nothing about joining and leaving, and does nothing itself.
+//!
+//! The way to a federation costs what the mesh says, as long as its server answers; a vehicle without a mesh takes every server
+//! that answers for one perfect hop away. A server is tried by connecting to it (one round trip, some 200 bytes), and no longer
+//! counts as answering after [`SILENT_AFTER`] tries in vain.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::cleanup::NeverTouch;
+use super::kube::Word;
+use super::{
+    Act, Facts, Input, Intent, Machine, NodeSeen, Outcome, Place, Policy, State, Step, Unit, View,
+    Wish,
+};
+use crate::core::pacing::RoundTrip;
+use crate::core::time::Mono;
+
+/// Tries in vain after which a server does not answer: links with 15 % loss each way lose a whole try now and then.
+const SILENT_AFTER: u32 = 3;
+
+/// Shortest and longest wait for a server, between which the measured round trips decide: one on a small board may be busy for
+/// seconds, and beyond a minute asking again is worth more than waiting.
+const WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+
+/// Wait before anything was measured: as long as k3s itself waits for an answer.
+const WAIT_AT_FIRST: Duration = Duration::from_secs(10);
+
+/// Pause between two tries while all is well.
+const TRY_EVERY: Duration = Duration::from_secs(15);
+
+/// Pause after a try in vain: whether it was the link or the server shows soon.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+
+/// Pause between two tries of a server that does not answer.
+const TRY_SILENT_EVERY: Duration = Duration::from_secs(30);
+
+/// Pause between two looks at this vehicle: its service manager answers in milliseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The same on the way into a federation or out of it, when people wait.
+const LOOK_SOON: Duration = Duration::from_secs(2);
+
+/// Pause between two questions about the own Node, as a member: the answer has some kilobytes.
+const NODE_EVERY: Duration = Duration::from_secs(60);
+
+/// The same on the way into a federation.
+const NODE_SOON: Duration = Duration::from_secs(5);
+
+/// Times [`NODE_EVERY`] after which what is known of the own Node is too old.
+const NODE_OLD: u32 = 3;
+
+/// What a way costs about which the mesh says nothing: one perfect hop.
+const ONE_HOP: u32 = 100;
+
+/// What the mesh says about the way to a federation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// There is no mesh, or it does not know any of the servers.
+    #[default]
+    Unmeasured,
+    /// It costs this much.
+    Costs(u32),
+    /// There is none.
+    None,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A try ended: how long the server took to answer, if it did.
+    Tried {
+        /// Which federation.
+        federation: String,
+        /// From the first packet to the answer.
+        took: Option<Duration>,
+    },
+    /// This vehicle was looked at.
+    Looked {
+        /// Its unit, if its manager answered.
+        unit: Option<Unit>,
+        /// What it is equipped for.
+        equipped: Option<String>,
+    },
+    /// The own Node was asked for.
+    Node(NodeSeen),
+    /// The intent that was given last is durable, or why it is not.
+    Saved(Result<(), String>),
+    /// A step ended.
+    Finished {
+        /// Which.
+        step: Step,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// Something that is to be done. Each but [`Task::Save`] and [`Task::Step`] is under way at most once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Try whether a server answers, and report [`Report::Tried`].
+    Try {
+        /// Of which federation.
+        federation: String,
+        /// For no longer than this.
+        within: Duration,
+    },
+    /// Look at this vehicle and report [`Report::Looked`].
+    Look,
+    /// Ask a federation's server for the own Node, and report [`Report::Node`].
+    AskForNode {
+        /// Which.
+        federation: String,
+        /// The vehicle is a member: it has things to say at its Node.
+        member: bool,
+    },
+    /// Make the intent durable and report [`Report::Saved`].
+    Save(Box<Intent>),
+    /// Do a step and report [`Report::Finished`].
+    Step(Step),
+}
+
+/// What the rest of the agent knows that a task needs.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// What a member has to say at its Node.
+    pub word: Option<Word>,
+    /// What cleaning up has to leave alone.
+    pub never_touch: NeverTouch,
+}
+
+/// A change of the state, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// From.
+    pub from: State,
+    /// To.
+    pub to: State,
+    /// The federation that it is about.
+    pub federation: Option<String>,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// A server's answers.
+#[derive(Clone, Debug, Default)]
+struct Server {
+    way: Way,
+    round_trip: RoundTrip,
+    in_vain: u32,
+    answered: bool,
+    trying: bool,
+    due: Mono,
+}
+
+impl Server {
+    /// What the machine is told.
+    fn cost(&self) -> Option<u32> {
+        let answers = self.answered && self.in_vain < SILENT_AFTER;
+        match self.way {
+            Way::Costs(cost) => answers.then_some(cost),
+            Way::Unmeasured => answers.then_some(ONE_HOP),
+            Way::None => None,
+        }
+    }
+
+    /// How long to wait for it, twice as long after each try in vain (RFC 6298 section 5.5).
+    fn wait(&self) -> Duration {
+        let [shortest, longest] = WAITS;
+        let wait = match self.round_trip.smoothed() {
+            Some(_) => self.round_trip.timeout(shortest, longest),
+            None => WAIT_AT_FIRST,
+        };
+        wait.saturating_mul(1 << self.in_vain.min(5)).min(longest)
+    }
+
+    fn tried(&mut self, took: Option<Duration>, now: Mono) {
+        self.trying = false;
+        match took {
+            Some(took) => {
+                self.round_trip.measure(took);
+                (self.in_vain, self.answered) = (0, true);
+                self.due = now + TRY_EVERY;
+            }
+            None => {
+                self.in_vain = self.in_vain.saturating_add(1);
+                let silent = self.in_vain >= SILENT_AFTER || !self.answered;
+                self.due = now + if silent { TRY_SILENT_EVERY } else { TRY_AGAIN };
+            }
+        }
+    }
+}
+
+/// The machine and its informants.
+#[derive(Debug)]
+pub struct Steward {
+    machine: Machine,
+    servers: BTreeMap<String, Server>,
+    unit: Option<(Unit, Option<String>)>,
+    looking: bool,
+    look_due: Mono,
+    node: NodeSeen,
+    node_at: Mono,
+    /// The federation whose Node `node` is.
+    node_of: Option<String>,
+    asking: bool,
+    node_due: Mono,
+    /// An intent is being made durable.
+    saving: bool,
+    /// It is not the latest.
+    save_again: bool,
+    /// Why the intent is not durable.
+    unsaved: Option<String>,
+    save_due: Option<Mono>,
+}
+
+impl Steward {
+    /// With what was stored.
+    #[must_use]
+    pub fn new(policy: Policy, intent: Intent, now: Mono) -> Steward {
+        let servers = policy
+            .federations
+            .keys()
+            .map(|name| (name.clone(), Server { due: now, ..Server::default() }));
+        Steward {
+            servers: servers.collect(),
+            machine: Machine::new(policy, intent, now),
+            unit: None,
+            looking: false,
+            look_due: now,
+            node: NodeSeen::Unknown,
+            node_at: now,
+            node_of: None,
+            asking: false,
+            node_due: now,
+            saving: false,
+            save_again: false,
+            unsaved: None,
+            save_due: None,
+        }
+    }
+
+    /// What people are shown.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        self.machine.view()
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Smoothed time that a server takes to answer.
+    #[must_use]
+    pub fn round_trip(&self, federation: &str) -> Option<Duration> {
+        self.servers.get(federation)?.round_trip.smoothed()
+    }
+
+    /// Why the intent is not durable, if it is not although it was tried.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<&str> {
+        self.unsaved.as_deref()
+    }
+
+    /// When [`Steward::go_on`] is due at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Mono {
+        let tries =
+            self.servers.values().filter(|server| !server.trying && server.way != Way::None);
+        let look = (!self.looking).then_some(self.look_due);
+        let node = (!self.asking && self.asked_of().is_some()).then_some(self.node_due);
+        [look, node, self.save_due, self.machine.deadline()]
+            .into_iter()
+            .flatten()
+            .chain(tries.map(|server| server.due))
+            .min()
+            .unwrap_or(self.look_due)
+    }
+
+    /// Takes in what the mesh says about the ways.
+    pub fn ways(&mut self, ways: &BTreeMap<String, Way>, now: Mono) -> Orders {
+        let mut orders = Orders::default();
+        for (name, way) in ways {
+            let Some(server) = self.servers.get_mut(name) else { continue };
+            if server.way == *way {
+                continue;
+            }
+            if server.way == Way::None {
+                server.due = now;
+            }
+            server.way = *way;
+            self.tell_cost(name, now, &mut orders);
+        }
+        self.go_on(now, &mut orders);
+        orders
+    }
+
+    /// Takes in what came of a task.
+    pub fn report(&mut self, report: Report, now: Mono) -> Orders {
+        let mut orders = Orders::default();
+        match report {
+            Report::Tried { federation, took } => {
+                if let Some(server) = self.servers.get_mut(&federation) {
+                    server.tried(took, now);
+                    self.tell_cost(&federation, now, &mut orders);
+                }
+            }
+            Report::Looked { unit, equipped } => {
+                self.looking = false;
+                // A manager that is busy is asked again; nothing is done on a guess.
+                if let Some(unit) = unit {
+                    self.unit = Some((unit, equipped));
+                    self.tell_facts(now, &mut orders);
+                }
+                self.look_due = now + if self.is_changing() { LOOK_SOON } else { LOOK_EVERY };
+            }
+            Report::Node(node) => {
+                self.asking = false;
+                self.node_due = now + if self.is_changing() { NODE_SOON } else { NODE_EVERY };
+                let is_old = now.since(self.node_at) > NODE_EVERY * NODE_OLD;
+                if node != NodeSeen::Unknown || is_old {
+                    (self.node, self.node_at) = (node, now);
+                    self.tell_facts(now, &mut orders);
+                }
+            }
+            Report::Saved(Ok(())) => {
+                self.saving = false;
+                self.unsaved = None;
+                if std::mem::take(&mut self.save_again) {
+                    self.save(&mut orders);
+                } else {
+                    self.feed(Input::Saved, now, &mut orders);
+                }
+            }
+            Report::Saved(Err(error)) => {
+                self.saving = false;
+                self.unsaved = Some(error);
+                self.save_due = Some(now + TRY_SILENT_EVERY);
+            }
+            Report::Finished { step, outcome } => {
+                // What the step changed is looked at before anything is built on it.
+                self.look_due = now;
+                self.node_due = now;
+                self.feed(Input::Finished { step, outcome }, now, &mut orders);
+            }
+        }
+        self.go_on(now, &mut orders);
+        orders
+    }
+
+    /// Takes in what the operator wants.
+    pub fn wish(&mut self, wish: Wish, now: Mono) -> Orders {
+        let mut orders = Orders::default();
+        self.feed(Input::Wish(wish), now, &mut orders);
+        self.go_on(now, &mut orders);
+        orders
+    }
+
+    /// Takes in that time has passed.
+    pub fn tick(&mut self, now: Mono) -> Orders {
+        let mut orders = Orders::default();
+        if self.machine.deadline().is_some_and(|due| due <= now) {
+            self.feed(Input::Tick, now, &mut orders);
+        }
+        self.go_on(now, &mut orders);
+        orders
+    }
+
+    /// Orders what is due.
+    fn go_on(&mut self, now: Mono, orders: &mut Orders) {
+        if self.save_due.is_some_and(|due| due <= now) {
+            self.save(orders);
+        }
+        for (name, server) in &mut self.servers {
+            if !server.trying && server.due <= now && server.way != Way::None {
+                server.trying = true;
+                let within = server.wait();
+                orders.tasks.push(Task::Try { federation: name.clone(), within });
+            }
+        }
+        if !self.looking && self.look_due <= now {
+            self.looking = true;
+            orders.tasks.push(Task::Look);
+        }
+        let of = self.asked_of();
+        if of != self.node_of && !self.asking {
+            // Another federation's Node is another Node.
+            (self.node, self.node_at, self.node_due) = (NodeSeen::Unknown, now, now);
+            self.node_of = of.clone();
+        }
+        if let Some(federation) = of
+            && !self.asking
+            && self.node_due <= now
+        {
+            self.asking = true;
+            let member = matches!(self.machine.intent().place, Place::Member { .. });
+            orders.tasks.push(Task::AskForNode { federation, member });
+        }
+    }
+
+    /// The federation whose server knows the own Node, while it can be reached.
+    fn asked_of(&self) -> Option<String> {
+        let federation = self.machine.intent().place.federation()?;
+        self.servers.get(federation)?.cost().map(|_| federation.to_owned())
+    }
+
+    fn is_changing(&self) -> bool {
+        match self.view().state {
+            State::Joining | State::Leaving => true,
+            State::Solo | State::Evaluating | State::Member | State::Strained | State::Held => {
+                false
+            }
+        }
+    }
+
+    fn tell_cost(&mut self, federation: &str, now: Mono, orders: &mut Orders) {
+        let Some(server) = self.servers.get(federation) else { return };
+        let cost = server.cost();
+        self.feed(Input::Cost { federation: federation.to_owned(), cost }, now, orders);
+    }
+
+    fn tell_facts(&mut self, now: Mono, orders: &mut Orders) {
+        let Some((unit, equipped)) = self.unit.clone() else { return };
+        let facts = Facts { unit, equipped, node: self.node.clone() };
+        self.feed(Input::Facts(facts), now, orders);
+    }
+
+    /// One after the other: the machine goes on when the latest is durable.
+    fn save(&mut self, orders: &mut Orders) {
+        if self.saving {
+            self.save_again = true;
+            return;
+        }
+        (self.saving, self.save_due) = (true, None);
+        orders.tasks.push(Task::Save(Box::new(self.machine.intent().clone())));
+    }
+
+    fn feed(&mut self, input: Input, now: Mono, orders: &mut Orders) {
+        for act in self.machine.handle(input, now) {
+            match act {
+                // The machine's own is the latest of all.
+                Act::Save(_) => self.save(orders),
+                Act::Do(step) => orders.tasks.push(Task::Step(step)),
+                Act::Changed { from, to, reason } => {
+                    let federation = self.machine.view().federation.clone();
+                    orders.changes.push(Change { from, to, federation, reason });
+                }
+            }
+        }
+    }
+}
+
+/// What is to be done and told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// In order.
+    pub tasks: Vec<Task>,
+    /// In order.
+    pub changes: Vec<Change>,
+}
+
+#[cfg(test)]
+mod tests;
