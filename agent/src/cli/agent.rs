@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::client::{ANSWER_WITHIN, Answer, AskError, Endpoint, get};
+use super::client::{ANSWER_WITHIN, Answer, AskError, Endpoint, Upload, get, post};
 use super::command::{Arguments, Opt, Value};
 use super::config::source;
 use super::exit::{Exit, Failure};
@@ -88,6 +88,27 @@ pub(super) fn ask(endpoints: &[Endpoint], path: &str) -> Result<Answer, Failure>
              can ask the agent",
         )),
     }
+}
+
+/// Tells the first agent that answers at one of `endpoints` to do what `path` says. Only control sockets take that.
+///
+/// # Errors
+///
+/// Nobody took it; the failure is that of the first control socket.
+pub(super) fn tell(endpoints: &[Endpoint], path: &str) -> Result<Answer, Failure> {
+    let mut failures = Vec::new();
+    for endpoint in endpoints.iter().filter(|endpoint| matches!(endpoint, Endpoint::Control(_))) {
+        let order = Upload { path, content_type: None, body: &[] };
+        match post(endpoint, &order, ANSWER_WITHIN) {
+            Ok(answer) => return understood(answer, endpoint),
+            Err(error) => failures.push(error.at(endpoint)),
+        }
+    }
+    Err(failures.into_iter().next().unwrap_or_else(|| {
+        let text = "the configuration switches off `[control] path`, and the agent takes orders \
+                    nowhere else";
+        Failure::new(Exit::Unreachable, text)
+    }))
 }
 
 /// An answer with data, or what the agent says instead.

@@ -12,6 +12,7 @@ pub mod completion;
 mod config;
 mod decode;
 pub mod exit;
+pub mod federation;
 mod fleet;
 pub mod help;
 pub mod man;
@@ -40,6 +41,11 @@ pub static COMMANDS: &[Command] = &[
     mesh::COMMAND,
     put::COMMAND,
     check::COMMAND,
+    federation::LIST,
+    federation::JOIN,
+    federation::LEAVE,
+    federation::HOLD,
+    federation::RELEASE,
     decode::COMMAND,
     fleet::COMMAND,
     spool::LS,

@@ -98,6 +98,10 @@ fn facts(status: &Status) -> Vec<(&'static str, String, Style)> {
     let mut facts = mesh_facts(status);
     facts.push(mqtt_fact(status));
     facts.extend(spool_fact(status));
+    if status.membership.configured {
+        let style = super::federation::style(status.membership.state);
+        facts.push(("k3s", status.membership.sentence.clone(), style));
+    }
     facts.push(clock_fact(status));
     facts.push(collectors_fact(status));
     facts

@@ -13,13 +13,16 @@ use tokio::time::Instant;
 
 use crate::config::{Config, ConfigSource, EVENTS_STREAM, TELEMETRY_STREAM, reload};
 use crate::core::agent::{Agent, Effect, Input};
+use crate::core::membership::Wish;
+use crate::core::membership::steward::Report;
 use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
 use crate::core::telemetry::BootId;
 use crate::core::time::Mono;
+use crate::shell::federation::member::Member;
 use crate::shell::gather::{Sources, Trouble};
 use crate::shell::http::{self, Answer, Query};
-use crate::shell::hw::{Hardware, Report, Started};
+use crate::shell::hw::{self, Hardware, Started};
 use crate::shell::mesh::{Polled, Poller};
 use crate::shell::mqtt::{self, Publisher as _};
 use crate::shell::orders::Orders;
@@ -73,13 +76,14 @@ pub fn run(config: Config, source: &ConfigSource) -> Result<(), String> {
 enum Event {
     Deadline,
     Mesh(Polled),
-    Hardware(Report),
+    Hardware(hw::Report),
     Mqtt(mqtt::Event),
     Http(http::Request),
     Spool(News),
     Answer(Input),
     Retry,
     Trouble(Trouble),
+    Member(Report),
     Reload,
     ListenAgain,
     Alive,
@@ -99,11 +103,12 @@ struct Shell<'a> {
     source: &'a ConfigSource,
     logging: log::Control,
     poller: Option<Poller>,
-    hardware: Option<(Hardware, mpsc::Receiver<Report>)>,
+    hardware: Option<(Hardware, mpsc::Receiver<hw::Report>)>,
     broker: Option<Broker>,
     server: http::Server,
     spool: Option<(SpoolKeeper, Orders)>,
     sources: Option<Sources>,
+    member: Option<Member>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -170,6 +175,7 @@ impl<'a> Shell<'a> {
         let sources =
             spool.as_ref().map(|(spool, _)| Sources::start(agent.config(), spool.intake()));
         let broker = broker(&agent);
+        let member = member(&mut agent, &mut trouble);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
             agent,
@@ -180,6 +186,7 @@ impl<'a> Shell<'a> {
             server,
             spool,
             sources,
+            member,
             listen_again,
             alive_at: notifier.alive_period().map(|_| Instant::now()),
             notifier,
@@ -232,6 +239,7 @@ impl<'a> Shell<'a> {
                 Event::Trouble(Trouble { kind, stream, text }) => {
                     self.feed(Input::GatherTrouble { kind, stream, text });
                 }
+                Event::Member(report) => self.feed(Input::Membership(report)),
                 Event::Reload => {
                     let answer = self.reload();
                     tracing::debug!("reload after a signal: {answer:?}");
@@ -265,6 +273,7 @@ impl<'a> Shell<'a> {
             polled = receive(self.poller.as_mut().map(|poller| &mut poller.answers)) => Event::Mesh(polled),
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
+            report = reported(self.member.as_mut()) => Event::Member(report),
             trouble = receive(self.sources.as_mut().map(|sources| &mut sources.troubles)) => Event::Trouble(trouble),
             event = spool_event(self.spool.as_mut()) => event,
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),
@@ -294,6 +303,11 @@ impl<'a> Shell<'a> {
                     Effect::Order(order) => {
                         if let Some((_, orders)) = &mut self.spool {
                             orders.take(order);
+                        }
+                    }
+                    Effect::Membership(task) => {
+                        if let Some(member) = &self.member {
+                            member.take(task, self.agent.member_context());
                         }
                     }
                     Effect::Log(event) => log::event(&event),
@@ -326,11 +340,11 @@ impl<'a> Shell<'a> {
         Some(Input::Hardware { collector, took: Duration::ZERO, result })
     }
 
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: hw::Report) {
         for complaint in &report.complaints {
             tracing::debug!(collector = report.collector, "{complaint}");
         }
-        let Report { collector, took, result, .. } = report;
+        let hw::Report { collector, took, result, .. } = report;
         self.feed(Input::Hardware { collector, took, result });
     }
 
@@ -420,8 +434,31 @@ impl<'a> Shell<'a> {
                 http::answer(self.agent.state(), read)
             }
             Query::Reload => self.reload(),
+            Query::Wish(wish) => self.wish(wish),
         };
         reply(request.reply, answer);
+    }
+
+    /// Takes in what the operator wants of federations.
+    fn wish(&mut self, wish: Wish) -> Answer {
+        let names: Vec<&str> = self
+            .agent
+            .config()
+            .federation
+            .iter()
+            .map(|federation| federation.name.as_str())
+            .collect();
+        if self.member.is_none() {
+            return Answer::error(409, "no federation is configured; `[[federation]]` names one");
+        }
+        if let Wish::Join(name) = &wish
+            && !names.contains(&name.as_str())
+        {
+            let text = format!("no federation is called `{name}`; there are: {}", names.join(", "));
+            return Answer::error(404, &text);
+        }
+        self.feed(Input::Wish(wish));
+        Answer::json(200, &self.agent.state().membership)
     }
 
     /// Reads the configuration again.
@@ -547,6 +584,21 @@ fn spool(agent: &mut Agent, boot: BootId) -> Option<(SpoolKeeper, Orders)> {
     Some((keeper, orders))
 }
 
+/// The one that carries out what is to be done about federations, if there are any.
+fn member(agent: &mut Agent, trouble: &mut Vec<(&'static str, String)>) -> Option<Member> {
+    let Some((member, intent, lost)) = Member::start(agent.config()) else {
+        if !agent.config().federation.is_empty() {
+            let text =
+                "this program was built without the feature `kubernetes`: no federation is joined";
+            trouble.push(("federation-absent", text.to_owned()));
+        }
+        return None;
+    };
+    agent.take_charge(intent);
+    trouble.extend(lost.map(|text| ("federation-intent", text)));
+    Some(member)
+}
+
 /// The connection to the broker, if one is configured.
 fn broker(agent: &Agent) -> Option<Broker> {
     let config = agent.config();
@@ -580,6 +632,18 @@ async fn receive<T>(source: Option<&mut mpsc::Receiver<T>>) -> T {
     };
     match received {
         Some(item) => item,
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of a task about federations; waits for ever when there are none.
+async fn reported(member: Option<&mut Member>) -> Report {
+    let report = match member {
+        Some(member) => member.reports.recv().await,
+        None => None,
+    };
+    match report {
+        Some(report) => report,
         None => std::future::pending().await,
     }
 }

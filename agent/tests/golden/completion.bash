@@ -3,6 +3,9 @@ _outrider() {
     local cur="${COMP_WORDS[COMP_CWORD]}" prev="${COMP_WORDS[COMP_CWORD-1]}"
     local command="" words="" files=""
     if (( COMP_CWORD > 1 )); then command="${COMP_WORDS[1]}"; fi
+    if [[ $command == federation ]] && (( COMP_CWORD > 2 )); then
+        command="federation ${COMP_WORDS[2]}"
+    fi
     if [[ $command == spool ]] && (( COMP_CWORD > 2 )); then
         command="spool ${COMP_WORDS[2]}"
     fi
@@ -18,6 +21,12 @@ _outrider() {
         "put:-t"|"put:--content-type") return ;;
         "put:-c"|"put:--config") files=1 ;;
         "check:-c"|"check:--config") files=1 ;;
+        "federation list:--connect") return ;;
+        "federation list:-c"|"federation list:--config") files=1 ;;
+        "federation join:-c"|"federation join:--config") files=1 ;;
+        "federation leave:-c"|"federation leave:--config") files=1 ;;
+        "federation hold:-c"|"federation hold:--config") files=1 ;;
+        "federation release:-c"|"federation release:--config") files=1 ;;
         "decode:-b"|"decode:--birth") files=1 ;;
         "decode:--connect") return ;;
         "decode:--topic") return ;;
@@ -42,7 +51,8 @@ _outrider() {
         "spool export:-s"|"spool export:--stream") return ;;
         "spool export:-c"|"spool export:--config") files=1 ;;
         *) case "$command" in
-            "") words="run status mesh put check decode fleet spool config version man completion -h --help -V --version" ;;
+            "") words="run status mesh put check federation decode fleet spool config version man completion -h --help -V --version" ;;
+            "federation") words="list join leave hold release" ;;
             "spool") words="ls check dump repair export" ;;
             "config") words="default check doc" ;;
             "run") words="-c --config -h --help" ;;
@@ -50,6 +60,11 @@ _outrider() {
             "mesh") words="--json --direct --connect -c --config -h --help" ;;
             "put") words="-l --lines -t --content-type --accepted --json -c --config -h --help" files=1 ;;
             "check") words="--json -c --config -h --help configuration user identity clock daemon metric vehicles hardware http control spool credentials certificates broker federation" ;;
+            "federation list") words="--json --connect -c --config -h --help" ;;
+            "federation join") words="--json -c --config -h --help" ;;
+            "federation leave") words="--now --json -c --config -h --help" ;;
+            "federation hold") words="--json -c --config -h --help" ;;
+            "federation release") words="--json -c --config -h --help" ;;
             "decode") words="-b --birth --batches --connect --topic -n --count -c --config -h --help" files=1 ;;
             "fleet") words="--connect --prefix --state --streams-to --rotate --forward --listen --client-id --keep -c --config -h --help" ;;
             "spool ls") words="--json -c --config -h --help" files=1 ;;

@@ -9,6 +9,7 @@ _outrider() {
             'mesh:Show links, routes and networks of the routing daemon'
             'put:Hand records to the agent, to be kept and delivered'
             'check:Find out what does not work, and what to do about it'
+            'federation:Commands about the federation'
             'decode:Turn telemetry payloads into JSON lines'
             'fleet:Receive what all vehicles send, for a command post or any vehicle'
             'spool:Commands about the spool'
@@ -26,6 +27,22 @@ _outrider() {
         return
     fi
     local command="$words[2]"
+    if [[ $command == federation ]]; then
+        if (( CURRENT == 3 )); then
+            commands=(
+                'list:Show in which federation this vehicle is, why, and what comes next'
+                'join:Have this vehicle join a federation and stay'
+                'leave:Have this vehicle leave its federation and join none'
+                'hold:Have everything about federations stay as it is'
+                'release:Take back `join`, `leave` or `hold`\: let policy decide again'
+            )
+            _describe command commands
+            return
+        fi
+        command="$command $words[3]"
+        shift words
+        (( CURRENT-- ))
+    fi
     if [[ $command == spool ]]; then
         if (( CURRENT == 3 )); then
             commands=(
@@ -100,6 +117,39 @@ _outrider() {
             '--help[Print help]' \
             '::CHECK:(configuration user identity clock daemon metric vehicles hardware http control spool credentials certificates broker federation)' \
             '::NAME: ' ;;
+        "federation list") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '--connect[Ask the agent that serves HTTP there, such as another vehicle'\''s]:HOST:PORT: ' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "federation join") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' \
+            ':NAME: ' ;;
+        "federation leave") _arguments \
+            '--now[Do not move pods away first, and do not wait for the server]' \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "federation hold") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
+        "federation release") _arguments \
+            '--json[Print one JSON document instead of text]' \
+            '-c[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '--config[Read FILE instead of $OUTRIDER_CONFIG or /etc/outrider/outrider.toml]:FILE:_files' \
+            '-h[Print help]' \
+            '--help[Print help]' ;;
         "decode") _arguments \
             '-b[Name series by this birth document]:FILE:_files' \
             '--birth[Name series by this birth document]:FILE:_files' \

@@ -7,6 +7,8 @@
 pub mod hands;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
+#[cfg_attr(not(feature = "kubernetes"), path = "without.rs")]
+pub mod member;
 mod probe;
 mod program;
 mod service;

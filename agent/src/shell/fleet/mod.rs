@@ -523,9 +523,9 @@ impl Shell {
                 let verdict = serde_json::json!({ "healthy": healthy, "reasons": reasons });
                 Answer::json(if healthy { 200 } else { 503 }, &verdict)
             }
-            Query::Read(Read::Mesh | Read::Streams) | Query::Reload => {
-                Answer::error(404, "a fleet has no such document")
-            }
+            Query::Read(Read::Mesh | Read::Streams | Read::Federation)
+            | Query::Reload
+            | Query::Wish(_) => Answer::error(404, "a fleet has no such document"),
         }
     }
 

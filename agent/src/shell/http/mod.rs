@@ -16,7 +16,9 @@
 //! | `/v1/stream` | server-sent events: `status` with the status document, at most one each second |
 //! | `/v1/streams` | [`crate::core::status::SpoolStatus`] as JSON: the streams of gathered records |
 //! | `/healthz`, `/readyz` | 200 or 503, [`crate::core::health::Health`] as JSON |
+//! | `/v1/federation` | [`crate::core::membership::report::MembershipStatus`] as JSON |
 //! | `POST /v1/reload` | control socket only: read the configuration again |
+//! | `POST /v1/federation/join/<name>`, `.../leave`, `.../leave-now`, `.../hold`, `.../release` | control socket only: what the operator wants |
 //! | `POST /v1/streams/<name>` | control socket only: records for the spool, see [`append`] |
 //!
 //! `outrider fleet` serves its own page and answers the same way ([`Site::Fleet`]), with its document at `/api/fleet` and in
@@ -41,6 +43,7 @@ use tokio::task::JoinSet;
 
 use crate::core::exposition::{self, Format};
 use crate::core::health;
+use crate::core::membership::Wish;
 use crate::core::state::{HttpState, State};
 use crate::core::status;
 use crate::shell::gather::Intake;
@@ -112,15 +115,19 @@ pub enum Read {
     Ready,
     /// The streams of gathered records.
     Streams,
+    /// Federations.
+    Federation,
 }
 
 /// What a client wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
     /// To be answered with [`answer`].
     Read(Read),
     /// Read the configuration again and say what was taken over. Only ever comes from the control socket.
     Reload,
+    /// Want this of federations, and say how the membership is. Only ever comes from the control socket.
+    Wish(Wish),
 }
 
 /// One question to the main loop.
@@ -185,6 +192,7 @@ pub fn answer(state: &State, read: Read) -> Answer {
         Read::Streams => {
             Answer::json(200, &status::spool(&state.spool, &state.delivery, state.now.mono))
         }
+        Read::Federation => Answer::json(200, &state.membership),
         Read::Ready => {
             let health = health::judge(state);
             Answer::json(if health.ready { 200 } else { 503 }, &health)

@@ -16,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval_at};
 use super::host::is_private;
 use super::{Answer, Query, Read, Request, Shared, append, stream};
 use crate::core::exposition::Format;
+use crate::core::membership::Wish;
 
 const INDEX: &[u8] = include_bytes!("../page/index.html");
 const STYLE: &[u8] = include_bytes!("../page/style.css");
@@ -53,6 +54,7 @@ enum Target {
     Read(Read),
     Stream,
     Reload,
+    Wish(&'static str),
     Append,
 }
 
@@ -77,6 +79,10 @@ fn target(site: Site, path: &str, accept: &str) -> Option<(&'static str, Target)
         ("/v1/mesh", Site::Vehicle) => ("/v1/mesh", Target::Read(Read::Mesh)),
         ("/v1/reload", Site::Vehicle) => ("/v1/reload", Target::Reload),
         ("/v1/streams", Site::Vehicle) => ("/v1/streams", Target::Read(Read::Streams)),
+        ("/v1/federation", Site::Vehicle) => ("/v1/federation", Target::Read(Read::Federation)),
+        (path, Site::Vehicle) if wish_of(path).is_some() => {
+            ("/v1/federation/{wish}", Target::Wish(wish_of(path)?))
+        }
         (path, Site::Vehicle) if append::stream_of(path).is_some() => {
             ("/v1/streams/{name}", Target::Append)
         }
@@ -85,6 +91,29 @@ fn target(site: Site, path: &str, accept: &str) -> Option<(&'static str, Target)
         ("/api/fleet", Site::Fleet) => ("/api/fleet", Target::Read(Read::Status)),
         (_, Site::Vehicle | Site::Fleet) => return None,
     })
+}
+
+/// Words after `/v1/federation/`; the first is followed by a name.
+const JOIN: &str = "join";
+const WISHES: [&str; 5] = [JOIN, "leave", "leave-now", "hold", "release"];
+
+/// The word of a path that tells what the operator wants.
+fn wish_of(path: &str) -> Option<&'static str> {
+    let rest = path.strip_prefix("/v1/federation/")?;
+    let (word, name) = rest.split_once('/').map_or((rest, None), |(word, name)| (word, Some(name)));
+    let word = WISHES.into_iter().find(|known| *known == word)?;
+    (name.is_some() == (word == JOIN)).then_some(word)
+}
+
+/// What the operator wants, by word and path.
+fn wish(word: &'static str, path: &str) -> Wish {
+    match word {
+        JOIN => Wish::Join(path.rsplit('/').next().unwrap_or_default().to_owned()),
+        "leave" => Wish::Leave { now: false },
+        "leave-now" => Wish::Leave { now: true },
+        "hold" => Wish::Hold,
+        _ => Wish::Policy,
+    }
 }
 
 type Response = hyper::Response<Body>;
@@ -109,7 +138,7 @@ pub(super) async fn respond(
         }
         None => match known {
             Some((_, Target::Append)) => take_records(request, &shared, &streaming).await,
-            Some((_, target)) => act(target, &shared, streaming).await,
+            Some((_, target)) => act(target, request.uri().path(), &shared, streaming).await,
             None => plain(Answer::error(404, "no such page; the status page is at /")),
         },
     };
@@ -150,7 +179,7 @@ fn refusal(
     if !request.body().is_end_stream() {
         return Some(Refusal::new("body", 413, "requests here have no body"));
     }
-    if target == Some(Target::Reload) {
+    if matches!(target, Some(Target::Reload | Target::Wish(_))) {
         return refused_change(request.method(), origin);
     }
     let reads = [Method::GET, Method::HEAD].contains(request.method());
@@ -200,7 +229,12 @@ fn foreign(request: &hyper::Request<Incoming>, target: Option<Target>) -> Option
     (cross_site && !page).then(|| Refusal::new("cross-site", 403, text))
 }
 
-async fn act(target: Target, shared: &Arc<Shared>, streaming: Arc<AtomicBool>) -> Response {
+async fn act(
+    target: Target,
+    path: &str,
+    shared: &Arc<Shared>,
+    streaming: Arc<AtomicBool>,
+) -> Response {
     match target {
         Target::File(content_type, content) => plain(Answer {
             code: 200,
@@ -212,6 +246,7 @@ async fn act(target: Target, shared: &Arc<Shared>, streaming: Arc<AtomicBool>) -
         Target::Reload => plain(ask(shared, Query::Reload).await),
         Target::Stream => open_stream(shared, streaming).await,
         Target::Append => plain(Answer::error(400, "records come in the body of a request")),
+        Target::Wish(word) => plain(ask(shared, Query::Wish(wish(word, path))).await),
     }
 }
 

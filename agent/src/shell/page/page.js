@@ -205,6 +205,30 @@ function spool(status) {
   none(list, rows.length === 0, s.configured ? "Nothing has been gathered." : "No spool is configured on this vehicle.");
 }
 
+/** In which federation the vehicle is, why, and what comes next. */
+function membership(status) {
+  const m = status.membership || { configured: false };
+  byId("membership").hidden = !m.configured;
+  if (!m.configured) return;
+  const state = byId("membership-summary");
+  say(state, m.state + (m.federation && m.state !== "solo" ? ": " + m.federation : ""));
+  state.className = m.state === "member" ? "sign good" : m.state === "strained" ? "sign bad" : "";
+  say(byId("membership-sentence"), m.sentence);
+  const rows = [];
+  if (m.unsaved) rows.push(["Stuck", m.unsaved]);
+  if (m.wish !== "policy") rows.push(["Operator", { hold: "nothing is to change", join: "said which federation to be in" }[m.wish] || "wants none"]);
+  for (const federation of m.federations) {
+    rows.push([federation.name, [
+      federation.cost == null ? "out of contact" : "cost " + federation.cost,
+      federation.near_ms == null ? null : "near for " + duration(federation.near_ms),
+      federation.round_trip_ms == null ? null : "answers in " + federation.round_trip_ms + " ms",
+      federation.refusal,
+    ].filter(Boolean).join("; ")]);
+  }
+  for (const owed of m.deferred) rows.push(["Owed to " + owed.federation, "delete the Node when there is a way"]);
+  facts(byId("federations"), rows);
+}
+
 function events(status) {
   say(byId("events-summary"), status.events_total ? status.events_total + " since start" : "");
   const list = byId("events");
@@ -638,6 +662,7 @@ function show(status) {
   gauges(status);
   mqtt(status);
   spool(status);
+  membership(status);
   events(status);
   table(status);
   draw(status);

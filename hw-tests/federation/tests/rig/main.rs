@@ -10,6 +10,7 @@ mod control_plane;
 mod join;
 mod kube;
 mod link;
+mod membership;
 mod pods;
 mod preflight;
 mod rbac;

@@ -16,7 +16,7 @@ const CONFIG: &str = "/etc/outrider/outrider.toml";
 const TOKEN: &str = "/etc/outrider/red.token";
 
 /// The program as the sources say, built as the test was.
-fn outrider() -> PathBuf {
+pub fn outrider() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

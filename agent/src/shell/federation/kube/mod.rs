@@ -362,7 +362,7 @@ impl Cluster {
 }
 
 /// Takes a page of a list.
-type Take<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(usize, Option<String>), String>;
+type Take<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(usize, Option<String>), String> + Send);
 
 /// Where kubelets keep their Leases.
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";

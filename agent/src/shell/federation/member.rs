@@ -1,0 +1,477 @@
+//! Carries out what the core wants of federations: tries, looks, saves and steps, each in a task of its own, and what came of it
+//! back to the loop. Decides nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Mutex as Turns, mpsc};
+use tokio::time::{Instant, timeout_at};
+
+use super::hands::{CleanedUp, Commands, Equipment, Hands, ManagerChoice, Settings};
+use super::kube::{Cluster, Credential};
+use super::{Plan, look, probe};
+use crate::config::{self, Config, K3s, LocalData};
+use crate::core::membership::cleanup::NeverTouch;
+use crate::core::membership::kube::{
+    Announcement, DrainPolicy, Loss, MemberName, Owner, Progress, Publisher, Word,
+};
+use crate::core::membership::preflight::{Cure, Finding, Verdict};
+use crate::core::membership::steward::{Context, Report, Task};
+use crate::core::membership::{Deferred, Intent, LeaveStep, NodeSeen, Outcome, Step, Token};
+use crate::shell::{clock, tls};
+
+/// File of the intent, in the folder of the membership.
+const INTENT: &str = "intent.json";
+
+/// Largest intent that is read: one has a few hundred bytes.
+const INTENT_BYTES_MAX: u64 = 64 * 1024;
+
+/// Mode of the folder: what is in it opens clusters.
+const FOLDER_MODE: u32 = 0o700;
+
+/// What is known of this vehicle, its k3s and its federations.
+#[derive(Debug)]
+struct Vehicle {
+    name: String,
+    kind: String,
+    k3s: K3s,
+    node_name: String,
+    folder: PathBuf,
+    drain: DrainPolicy,
+    federations: BTreeMap<String, config::Federation>,
+    hands: Hands,
+    /// Connections to the servers' APIs, used one after the other.
+    clusters: Turns<BTreeMap<String, Cluster>>,
+    memory: Mutex<Memory>,
+}
+
+/// What one task leaves for the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// When the service was told to start, in milliseconds since 1970: what the server heard of the Node before was another run.
+    started_ms: Option<i64>,
+    progress: Progress,
+    publisher: Publisher,
+}
+
+/// The one that carries out.
+#[derive(Debug)]
+pub struct Member {
+    vehicle: Arc<Vehicle>,
+    told: mpsc::UnboundedSender<Report>,
+    /// What came of tasks, for the core.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+}
+
+impl Member {
+    /// For the federations of `config`, with what was stored, and what is to be said about that. `None` when there are none, and
+    /// nothing is left of any.
+    #[must_use]
+    pub fn start(config: &Config) -> Option<(Member, Intent, Option<String>)> {
+        let folder = config.membership.folder.clone();
+        let (intent, trouble) = match stored(&folder.join(INTENT)) {
+            Ok(intent) => (intent, None),
+            Err(text) => (Some(Intent::default()), Some(text)),
+        };
+        if config.federation.is_empty() && intent.is_none() {
+            return None;
+        }
+        let loss = match config.membership.local_data {
+            LocalData::Evict => Loss::Evict,
+            LocalData::Refuse => Loss::Refuse,
+        };
+        let hands = Hands::new(Settings {
+            manager: manager(&config.k3s),
+            unit: config.k3s.unit.clone(),
+            data_folder: config.k3s.data_folder.clone(),
+            keep: folder.clone(),
+        });
+        let federations = config
+            .federation
+            .iter()
+            .map(|federation| (federation.name.clone(), federation.clone()));
+        let vehicle = Vehicle {
+            name: config.vehicle.name.clone(),
+            kind: config.vehicle.kind.clone(),
+            node_name: config.k3s.node_name(&config.vehicle.name),
+            k3s: config.k3s.clone(),
+            folder,
+            drain: DrainPolicy { empty_dir: loss, bare: loss },
+            federations: federations.collect(),
+            hands,
+            clusters: Turns::default(),
+            memory: Mutex::default(),
+        };
+        let (told, reports) = mpsc::unbounded_channel();
+        let member = Member { vehicle: Arc::new(vehicle), told, reports };
+        Some((member, intent.unwrap_or_default(), trouble))
+    }
+
+    /// Begins a task.
+    pub fn take(&self, task: Task, context: Context) {
+        let (vehicle, told) = (self.vehicle.clone(), self.told.clone());
+        tokio::spawn(async move {
+            let report = vehicle.carry_out(task, context).await;
+            // Nobody listens any more when the agent ends.
+            let _ = told.send(report);
+        });
+    }
+}
+
+impl Vehicle {
+    async fn carry_out(&self, task: Task, context: Context) -> Report {
+        match task {
+            Task::Try { federation, within } => {
+                let took = self.reach(&federation, within).await;
+                Report::Tried { federation, took }
+            }
+            Task::Look => {
+                let equipped = self.hands.equipped();
+                match self.hands.unit().await {
+                    Ok(unit) => Report::Looked { unit: Some(unit), equipped },
+                    Err(text) => {
+                        tracing::debug!("k3s's service cannot be looked at: {text}");
+                        Report::Looked { unit: None, equipped }
+                    }
+                }
+            }
+            Task::AskForNode { federation, member } => {
+                Report::Node(self.node(&federation, context.word.filter(|_| member)).await)
+            }
+            Task::Save(intent) => Report::Saved(self.save(*intent).await),
+            Task::Step(step) => {
+                let outcome = self.step(&step, &context.never_touch).await;
+                Report::Finished { step, outcome }
+            }
+        }
+    }
+
+    fn federation(&self, name: &str) -> Result<&config::Federation, Outcome> {
+        // A server that cannot be asked is no reason to stay: what it has to be told is deferred.
+        self.federations.get(name).ok_or_else(|| {
+            Outcome::Unreachable(format!("{name} is no longer in the configuration"))
+        })
+    }
+
+    /// How long the first server that answers took to accept a connection.
+    async fn reach(&self, federation: &str, within: Duration) -> Option<Duration> {
+        for server in self.federation(federation).ok()?.servers() {
+            let until = Instant::now() + within;
+            let Ok(Ok(targets)) = timeout_at(until, probe::targets(&server)).await else {
+                continue;
+            };
+            for target in targets {
+                let started = Instant::now();
+                let connected = timeout_at(started + within, TcpStream::connect(target.address));
+                if let Ok(Ok(_)) = connected.await {
+                    return Some(started.elapsed());
+                }
+            }
+        }
+        None
+    }
+
+    async fn node(&self, federation: &str, word: Option<Word>) -> NodeSeen {
+        let since_ms = self.memory().started_ms;
+        let node_name = self.node_name.as_str();
+        let asked = self
+            .with_cluster(federation, async |cluster| {
+                match cluster.seen(node_name, since_ms).await {
+                    Ok(seen) => {
+                        if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
+                            self.publish(cluster, uid, word).await;
+                        }
+                        Ok(seen)
+                    }
+                    Err(outcome) => Err(outcome),
+                }
+            })
+            .await;
+        asked.unwrap_or_else(|outcome| {
+            tracing::debug!(federation, "the own Node cannot be seen: {outcome:?}");
+            NodeSeen::Unknown
+        })
+    }
+
+    /// Says at the own Node what is new.
+    async fn publish(&self, cluster: &mut Cluster, uid: &str, word: &Word) {
+        let Some(annotations) = self.memory().publisher.due(uid, word, clock::now().mono) else {
+            return;
+        };
+        let outcome = cluster.annotate(&self.node_name, &annotations).await;
+        tracing::debug!("annotated the own Node: {outcome:?}");
+        self.memory().publisher.tried(uid, word, &outcome, clock::now().mono);
+    }
+
+    async fn save(&self, intent: Intent) -> Result<(), String> {
+        let folder = self.folder.clone();
+        let saved = tokio::task::spawn_blocking(move || save(&folder, &intent)).await;
+        saved.unwrap_or_else(|_| Err("saving the intent ended early".to_owned()))
+    }
+
+    async fn step(&self, step: &Step, never: &NeverTouch) -> Outcome {
+        match step {
+            Step::Preflight { federation } => self.preflight(federation).await,
+            Step::Equip { federation } => match self.equipment(federation) {
+                Ok(equipment) => self.hands.equip(equipment).await,
+                Err(outcome) => outcome,
+            },
+            Step::Start => {
+                self.memory().started_ms = Some(clock::now().wall_ms);
+                self.hands.start().await
+            }
+            Step::Restart => {
+                self.memory().started_ms = Some(clock::now().wall_ms);
+                self.hands.restart().await
+            }
+            Step::Part { step: LeaveStep::CleanUp, .. } => {
+                let CleanedUp { outcome, left } = self.hands.clean_up(never).await;
+                for left in left {
+                    tracing::info!("left where it is: {left}");
+                }
+                outcome
+            }
+            Step::Part { federation, uid, step } => {
+                self.part(federation, uid.as_deref(), *step).await
+            }
+            Step::Finish(Deferred { federation, uid }) => {
+                self.delete(federation, uid.as_deref()).await
+            }
+        }
+    }
+
+    /// Whether a federation can be joined.
+    async fn preflight(&self, name: &str) -> Outcome {
+        let federation = match self.federation(name) {
+            Ok(federation) => federation,
+            Err(outcome) => return outcome,
+        };
+        let plan = Plan {
+            federation,
+            unit: self.k3s.unit.as_deref(),
+            data_folder: &self.k3s.data_folder,
+            with_token: true,
+        };
+        let findings = look(plan).await;
+        if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
+            return judged(bad);
+        }
+        if federation.account_file.is_none() {
+            return Outcome::Done;
+        }
+        let node_name = self.node_name.as_str();
+        let owner = self
+            .with_cluster(name, async |cluster| cluster.owner(node_name, &self.name).await)
+            .await;
+        match owner {
+            Ok(Owner::Nobody | Owner::Us) => Outcome::Done,
+            Ok(Owner::Other(other)) => Outcome::Refused(format!(
+                "two vehicles have one name: the Node {node_name} in {name} is that of {other}; give this vehicle another \
+                 `[k3s] node_name`, or delete that Node if {other} is gone"
+            )),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn equipment(&self, name: &str) -> Result<Equipment, Outcome> {
+        let federation = self.federation(name)?;
+        let token = tls::read_small_file(&federation.token_file)
+            .map_err(|error| error.to_string())
+            .and_then(|content| {
+                Token::parse(&String::from_utf8_lossy(&content)).map_err(|error| error.to_string())
+            })
+            .map_err(|text| {
+                let shown = federation.token_file.display();
+                Outcome::Refused(format!("the token in {shown} cannot be used: {text}"))
+            })?;
+        let servers = federation.servers();
+        let (Some(server), Some(ca)) = (servers.first(), token.ca().or(federation.ca_hash()))
+        else {
+            return Err(Outcome::Refused(format!(
+                "nobody said which authority to trust in {name}: use the full token, or set `ca_hash`"
+            )));
+        };
+        let address: Option<IpAddr> = self.k3s.node_ip.as_deref().and_then(|ip| ip.parse().ok());
+        Ok(Equipment {
+            federation: name.to_owned(),
+            server: server.clone(),
+            token,
+            ca,
+            node_name: self.node_name.clone(),
+            node_ip: address.into_iter().collect(),
+            flannel_iface: None,
+            labels: self.labels().map_err(Outcome::Refused)?,
+            taints: Vec::new(),
+        })
+    }
+
+    /// Labels of the Node, `key=value`.
+    fn labels(&self) -> Result<Vec<String>, String> {
+        let more = self.k3s.labels.iter().filter_map(|label| label.split_once('='));
+        let name = MemberName {
+            vehicle: self.name.clone(),
+            kind: Some(self.kind.clone()).filter(|kind| !kind.is_empty()),
+            zone: self.k3s.zone.clone(),
+            region: self.k3s.region.clone(),
+            more: more.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        };
+        let labels = name.labels()?;
+        Ok(labels
+            .into_iter()
+            .filter_map(|(key, value)| value.map(|value| format!("{key}={value}")))
+            .collect())
+    }
+
+    /// One step out of a federation.
+    async fn part(&self, federation: &str, uid: Option<&str>, step: LeaveStep) -> Outcome {
+        let name = self.node_name.as_str();
+        let asked = match step {
+            LeaveStep::Announce => {
+                let announcement = Announcement {
+                    since_ms: clock::now().believable_wall_ms(),
+                    reason: "the vehicle leaves".to_owned(),
+                };
+                self.with_cluster(federation, async |cluster| {
+                    Ok(cluster.announce(name, uid, Some(&announcement)).await)
+                })
+                .await
+            }
+            LeaveStep::Cordon => {
+                self.with_cluster(federation, async |cluster| Ok(cluster.cordon(name, uid).await))
+                    .await
+            }
+            LeaveStep::Drain => {
+                let mut progress = std::mem::take(&mut self.memory().progress);
+                let outcome = self
+                    .with_cluster(federation, async |cluster| {
+                        Ok(cluster.drain(name, self.drain, &mut progress).await)
+                    })
+                    .await;
+                self.memory().progress = progress;
+                outcome
+            }
+            LeaveStep::Delete => return self.delete(federation, uid).await,
+            LeaveStep::Stop | LeaveStep::CleanUp => return self.hands.stop().await,
+            LeaveStep::Strip => {
+                self.clusters.lock().await.remove(federation);
+                return self.hands.strip(federation).await;
+            }
+        };
+        asked.unwrap_or_else(|outcome| outcome)
+    }
+
+    async fn delete(&self, federation: &str, uid: Option<&str>) -> Outcome {
+        match self.federation(federation) {
+            Ok(known) if known.account_file.is_none() => {
+                return Outcome::Refused(format!(
+                    "this vehicle has no account in {federation} and cannot delete its Node: set `account_file`, or have \
+                     somebody else delete it"
+                ));
+            }
+            Ok(_) => {}
+            Err(outcome) => return outcome,
+        }
+        let name = self.node_name.as_str();
+        let asked = self
+            .with_cluster(federation, async |cluster| {
+                Ok(cluster.delete(name, uid, &self.name).await)
+            })
+            .await;
+        asked.unwrap_or_else(|outcome| outcome)
+    }
+
+    /// Asks the API of a federation.
+    async fn with_cluster<T>(
+        &self,
+        name: &str,
+        ask: impl AsyncFnOnce(&mut Cluster) -> Result<T, Outcome>,
+    ) -> Result<T, Outcome> {
+        let federation = self.federation(name)?;
+        let mut clusters = self.clusters.lock().await;
+        let cluster = match clusters.entry(name.to_owned()) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let ca = self.equipment(name)?.ca;
+                let credential = match &federation.account_file {
+                    Some(file) => Credential::Token { file: file.clone() },
+                    None => Credential::of_kubelet(&self.k3s.data_folder),
+                };
+                entry.insert(Cluster::new(federation.servers(), ca, credential))
+            }
+        };
+        ask(cluster).await
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The manager of services that the configuration names by its commands.
+fn manager(k3s: &K3s) -> Option<ManagerChoice> {
+    (!k3s.start_command.is_empty()).then(|| {
+        ManagerChoice::Commands(Commands {
+            start: k3s.start_command.clone(),
+            restart: k3s.restart_command.clone(),
+            stop: k3s.stop_command.clone(),
+            status: k3s.status_command.clone(),
+        })
+    })
+}
+
+/// What the machine is told of a stage that was not passed.
+fn judged(bad: &Finding) -> Outcome {
+    let text = match bad.remedy.as_str() {
+        "" => bad.text.clone(),
+        remedy => format!("{}; {remedy}", bad.text),
+    };
+    match bad.verdict {
+        Verdict::Bad(Cure::Person) => Outcome::Refused(text),
+        Verdict::Bad(Cure::Time) | Verdict::Good | Verdict::Doubt | Verdict::Skipped => {
+            Outcome::Unreachable(text)
+        }
+    }
+}
+
+/// The stored intent; `None` when nothing was ever stored.
+fn stored(path: &Path) -> Result<Option<Intent>, String> {
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(told(error)),
+        Ok(metadata) if metadata.len() > INTENT_BYTES_MAX => {
+            return Err(format!("{} is too large for an intent", path.display()));
+        }
+        Ok(_) => {}
+    }
+    let content = fs::read(path).map_err(told)?;
+    Intent::from_json(&content).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Makes an intent durable: the old one or the new one is there at any moment.
+fn save(folder: &Path, intent: &Intent) -> Result<(), String> {
+    let path = folder.join(INTENT);
+    let draft = folder.join("intent.draft");
+    let write = || {
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(&intent.to_json())?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|error| {
+        format!(
+            "cannot keep where the vehicle is going in {}: {error}; see `[membership] folder`",
+            path.display()
+        )
+    })
+}

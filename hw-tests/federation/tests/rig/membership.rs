@@ -1,0 +1,259 @@
+//! The whole program on vehicles that join, hold on to and leave real clusters, with a real systemd and the double as k3s: by
+//! policy, by the operator's word, over links that are cut, and with power that fails.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use federation::systemd::{Manager, UNIT, install_unit};
+use federation::{ControlPlane, Process, Vehicle, wait_for};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::preflight::outrider;
+use crate::{LIMIT, Shared, shared, vehicle};
+
+const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
+const ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
+const CONFIG: &str = "/etc/outrider/outrider.toml";
+const INTENT: &str = "/var/lib/outrider/membership/intent.json";
+const DROP_IN: &str = "/etc/rancher/k3s/config.yaml.d/zz-outrider.yaml";
+
+/// A vehicle with systemd, k3s's unit and the program.
+struct Rider {
+    vehicle: Vehicle,
+    manager: Option<Manager>,
+    agent: Option<Process>,
+}
+
+/// A federation as a vehicle knows it.
+struct Known<'a> {
+    name: &'a str,
+    plane: &'a ControlPlane,
+    priority: u32,
+    more: &'a str,
+}
+
+impl Rider {
+    /// One that knows these federations; the program is not started.
+    fn new(name: &str, last: u8, known: &[Known<'_>]) -> Rider {
+        let vehicle = vehicle(name, last);
+        let manager = Some(Manager::start(&vehicle).unwrap());
+        install_unit(&vehicle, false).unwrap();
+        // As k3s's installer leaves it: it starts with the machine, whatever this program had in mind.
+        vehicle.host().run("systemctl", &["enable", UNIT]).unwrap();
+        let mut config = format!(
+            "[vehicle]\nname = \"{name}\"\nkind = \"truck\"\n[mesh]\ndaemon = \"none\"\n[k3s]\nnode_ip = \"{}\"\n\
+             zone = \"{name}\"\n[membership]\ndwell = \"1s\"\n",
+            vehicle.address()
+        );
+        for Known { name: federation, plane, priority, more } in known {
+            let (token, account) = (
+                format!("/etc/outrider/{federation}.token"),
+                format!("/etc/outrider/{federation}.account"),
+            );
+            config += &format!(
+                "[[federation]]\nname = \"{federation}\"\nservers = [\"{}\"]\ntoken_file = {token:?}\n\
+                 account_file = {account:?}\npriority = {priority}\njoin_after = \"1s\"\nstrain_after = \"4s\"\n{more}\n",
+                plane.address()
+            );
+            vehicle.host().write(&token, &plane.agent_token().unwrap()).unwrap();
+            vehicle.host().write(&account, &account_of(plane, name)).unwrap();
+            vehicle.host().run("chmod", &["600", &token, &account]).unwrap();
+        }
+        vehicle.host().write(CONFIG, &config).unwrap();
+        Rider { vehicle, manager, agent: None }
+    }
+
+    fn start(&mut self) {
+        let mut command = self.vehicle.host().command(&outrider());
+        command.args(["run", "--config", CONFIG]);
+        self.agent = Some(self.vehicle.host().spawn("outrider", &mut command).unwrap());
+    }
+
+    fn kill(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.signal(Signal::SIGKILL);
+        agent.wait(LIMIT);
+    }
+
+    fn power_cycle(&mut self) {
+        (self.agent, self.manager) = (None, None);
+        self.vehicle.power_cycle(&shared().ground).unwrap();
+        self.manager = Some(Manager::start(&self.vehicle).unwrap());
+        self.start();
+    }
+
+    /// What `outrider federation WORDS --json` prints.
+    fn ask(&self, words: &[&str]) -> Result<Value, String> {
+        let mut command = self.vehicle.host().command(&outrider());
+        command.arg("federation").args(words).args(["--json", "--config", CONFIG]);
+        let output = command.output().unwrap();
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    fn tell(&self, words: &[&str]) {
+        let told = wait_for("the program to take an order", LIMIT, || Ok(self.ask(words).ok()));
+        told.unwrap();
+    }
+
+    /// Waits until the program says that the vehicle is in this state, about this federation.
+    fn wait(&self, state: &str, federation: Option<&str>) -> Value {
+        let what = format!("{} to be {state} of {federation:?}", self.vehicle.name());
+        let mut last = Value::Null;
+        let found = wait_for(&what, LIMIT, || {
+            let Ok(status) = self.ask(&["list"]) else { return Ok(None) };
+            let is = status["state"] == state
+                && (federation.is_none() || status["federation"].as_str() == federation);
+            last = status.clone();
+            Ok(is.then_some(status))
+        });
+        found.unwrap_or_else(|error| {
+            let agent = self.agent.as_ref().map(Process::last_words).unwrap_or_default();
+            panic!("{error}\n{last:#}\n{agent}")
+        })
+    }
+
+    /// Waits until what is stored about the membership holds this text, looking as often as the machine allows.
+    fn wait_stored(&self, text: &str) {
+        let path = self.vehicle.host().path(INTENT);
+        let until = Instant::now() + LIMIT;
+        while !fs::read_to_string(&path).unwrap_or_default().contains(text) {
+            assert!(Instant::now() < until, "{} never stored {text}", self.vehicle.name());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn unit(&self) -> String {
+        let shown = self
+            .vehicle
+            .host()
+            .run("systemctl", &["show", "--property=ActiveState", "--value", UNIT]);
+        shown.unwrap().trim().to_owned()
+    }
+}
+
+/// The token of a vehicle's account, made as the files say.
+fn account_of(plane: &ControlPlane, name: &str) -> String {
+    plane.apply(FLEET).unwrap();
+    plane.apply(&ROLE.replace("veh-001", name)).unwrap();
+    let path = format!("/api/v1/namespaces/outrider/secrets/{name}-token");
+    let token = wait_for("the token of an account", LIMIT, || {
+        let secret = plane.get(&path)?.unwrap_or_default();
+        Ok(secret["data"]["token"].as_str().map(str::to_owned))
+    });
+    String::from_utf8(BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap()
+}
+
+fn node(plane: &ControlPlane, name: &str) -> Option<Value> {
+    plane.get(&format!("/api/v1/nodes/{name}")).unwrap()
+}
+
+fn red() -> Known<'static> {
+    Known { name: "red", plane: &shared().red, priority: 10, more: "leave_after = \"15s\"" }
+}
+
+#[test]
+fn a_vehicle_joins_by_policy_says_who_it_is_leaves_when_told_and_comes_back_when_released() {
+    let mut rider = Rider::new("rider", 60, &[red()]);
+    rider.start();
+    rider.wait("member", Some("red"));
+    let plane = &shared().red;
+    let seen = node(plane, "rider").unwrap();
+    assert_eq!(seen["metadata"]["labels"]["topology.kubernetes.io/zone"], "rider", "{seen:#}");
+    let told = wait_for("the annotations of a member", LIMIT, || {
+        let seen = node(plane, "rider").unwrap_or_default();
+        let annotations = seen["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        Ok(annotations
+            .iter()
+            .any(|(key, cost)| key.ends_with("/network-cost") && cost == "100")
+            .then_some(()))
+    });
+    told.unwrap();
+
+    rider.tell(&["leave"]);
+    let status = rider.wait("solo", None);
+    assert_eq!(status["wish"], "leave");
+    assert_eq!(node(plane, "rider"), None);
+    assert_eq!(rider.unit(), "inactive");
+    assert!(!rider.vehicle.host().path(DROP_IN).exists());
+
+    rider.tell(&["release"]);
+    rider.wait("member", Some("red"));
+    assert!(node(plane, "rider").is_some());
+    rider.tell(&["leave", "--now"]);
+    rider.wait("solo", None);
+    assert_eq!(node(plane, "rider"), None);
+}
+
+#[test]
+fn power_may_fail_at_every_step_and_the_vehicle_finds_its_way() {
+    let plane = &shared().red;
+    let mut rider = Rider::new("cut", 61, &[red()]);
+    rider.start();
+    rider.wait_stored("joining");
+    rider.power_cycle();
+    rider.wait("member", Some("red"));
+    for (number, step) in
+        ["announce", "cordon", "drain", "delete", "stop", "clean-up", "strip"].iter().enumerate()
+    {
+        rider.tell(&["leave"]);
+        rider.wait_stored(&format!("\"step\": \"{step}\""));
+        // Alternately the program alone, and everything.
+        match number % 2 {
+            0 => rider.power_cycle(),
+            _ => {
+                rider.kill();
+                rider.start();
+            }
+        }
+        let status = rider.wait("solo", None);
+        assert_eq!(status["wish"], "leave", "cut at {step}");
+        let gone = wait_for("the Node to be deleted, and nothing to be owed", LIMIT, || {
+            let owes =
+                rider.ask(&["list"])?["deferred"].as_array().is_none_or(|owed| !owed.is_empty());
+            Ok((node(plane, "cut").is_none() && !owes).then_some(()))
+        });
+        gone.unwrap_or_else(|error| panic!("cut at {step}: {error}"));
+        assert_ne!(rider.unit(), "active", "cut at {step}");
+        assert!(!rider.vehicle.host().path(DROP_IN).exists(), "cut at {step}");
+        rider.tell(&["join", "red"]);
+        rider.wait("member", Some("red"));
+    }
+}
+
+#[test]
+fn a_vehicle_out_of_reach_leaves_on_its_own_and_tells_the_server_when_there_is_a_way_again() {
+    let Shared { ground, red: plane } = shared();
+    let mut rider = Rider::new("remote", 62, &[red()]);
+    rider.start();
+    rider.wait("member", Some("red"));
+    let uid = node(plane, "remote").unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    ground.cut(rider.vehicle.address()).unwrap();
+    let status = rider.wait("strained", Some("red"));
+    let sentence = status["sentence"].as_str().unwrap();
+    assert!(
+        sentence.starts_with("Strained") && sentence.contains("pods keep running"),
+        "{sentence}"
+    );
+    assert_eq!(rider.unit(), "active", "k3s is left alone");
+    let status = rider.wait("solo", None);
+    assert_eq!(status["deferred"][0]["federation"], "red", "{status:#}");
+    assert_eq!(rider.unit(), "inactive");
+    // It is not to come back for now, but what it owes is paid.
+    rider.tell(&["leave"]);
+    assert_eq!(node(plane, "remote").unwrap()["metadata"]["uid"], uid.as_str());
+    rider.power_cycle();
+    ground.restore(rider.vehicle.address()).unwrap();
+    let paid = wait_for("the Node to be deleted", LIMIT, || {
+        Ok(node(plane, "remote").is_none().then_some(()))
+    });
+    paid.unwrap_or_else(|error| panic!("{error}\n{:#}", rider.ask(&["list"]).unwrap_or_default()));
+    let told = wait_for("nothing to be owed", LIMIT, || {
+        Ok(rider.ask(&["list"])?["deferred"].as_array().is_some_and(Vec::is_empty).then_some(()))
+    });
+    told.unwrap();
+}
