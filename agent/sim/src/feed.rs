@@ -63,6 +63,8 @@ impl World {
                 }
                 Effect::Submit(id, record) => self.submit(index, id, record)?,
                 Effect::Order(order) => self.order(index, order),
+                // These vehicles know no federation.
+                Effect::Membership(_) => {}
                 Effect::Log(event) => {
                     self.note(index, || format!("says {}: {}", event.kind, event.text))
                 }
