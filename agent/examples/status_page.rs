@@ -54,7 +54,9 @@ async fn serve(mut convoy: fixture::Convoy) -> Result<(), Box<dyn Error>> {
             Some(request) = server.requests.recv() => {
                 let answer = match request.query {
                     Query::Read(read) => http::answer(&convoy.state, read),
-                    Query::Reload => Answer::error(501, "there is no configuration here"),
+                    Query::Reload | Query::Wish(_) => {
+                        Answer::error(501, "there is no configuration here")
+                    }
                 };
                 // Whoever asked may have left.
                 let _ = request.reply.send(answer);
