@@ -1,8 +1,12 @@
-//! `outrider check federation`: the real program against a server that shows what a pre-flight has to notice. TLS, certificates
-//! and sockets are real; the server is the double of [`supervisor`].
+//! `outrider check federation` against a server that shows what a pre-flight has to notice, and the client for the Kubernetes API
+//! against one that does what real ones do seldom. TLS, certificates and sockets are real; the servers are doubles.
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[cfg(feature = "kubernetes")]
+mod api;
+#[cfg(feature = "kubernetes")]
+mod kube;
 mod supervisor;
 
 use std::fs;

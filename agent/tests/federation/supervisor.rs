@@ -55,6 +55,20 @@ pub fn certificate(
     (parameters.signed_by(&key, by).unwrap(), key)
 }
 
+/// TLS of a server with this certificate.
+pub fn server_tls((certificate, key): (Certificate, KeyPair)) -> Arc<ServerConfig> {
+    let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Arc::new(tls)
+}
+
 /// How the supervisor behaves.
 #[derive(Clone)]
 pub struct Manner {
@@ -86,19 +100,11 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    pub fn start((certificate, key): (Certificate, KeyPair), manner: Manner) -> Supervisor {
+    pub fn start(identity: (Certificate, KeyPair), manner: Manner) -> Supervisor {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .unwrap();
-        let (tls, asked, ended) = (Arc::new(tls), Arc::default(), Arc::new(AtomicBool::new(false)));
+        let tls = server_tls(identity);
+        let (asked, ended) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let thread = {
             let (asked, ended) = (Arc::clone(&asked), Arc::clone(&ended));
             thread::spawn(move || {
