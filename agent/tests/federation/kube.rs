@@ -16,6 +16,8 @@ use crate::supervisor::{Authority, authority, certificate};
 const NODE: &str = r#"{"metadata":{"name":"veh","uid":"u1","resourceVersion":"7"},"spec":{"taints":[]},
     "status":{"conditions":[{"type":"Ready","status":"True"}]}}"#;
 
+const VERSION: &str = r#"{"gitVersion":"v1.33.4+k3s1"}"#;
+
 /// A federation whose authority is known, and a vehicle with a token for it.
 struct Scene {
     authority: Authority,
@@ -59,6 +61,13 @@ fn present() -> Result<NodeSeen, Outcome> {
     Ok(NodeSeen::Present { uid: "u1".to_owned(), ready: true })
 }
 
+fn lease(second: u32, uid: &str) -> String {
+    format!(
+        r#"{{"metadata":{{"ownerReferences":[{{"kind":"Node","uid":"{uid}"}}]}},
+            "spec":{{"renewTime":"1970-01-01T00:00:0{second}.000000Z"}}}}"#
+    )
+}
+
 fn connections(asked: &[Asked]) -> Vec<usize> {
     asked.iter().map(|asked| asked.connection).collect()
 }
@@ -94,17 +103,17 @@ fn a_stranger_sees_no_credential() {
 fn one_connection_carries_a_burst_and_another_follows_when_it_has_ended() {
     let scene = Scene::new();
     let api = scene.server(Box::new(|_, before| match before {
-        2 => Answer::Last(200, NODE.to_owned()),
-        3 => Answer::Say(200, "connection: close\r\n", NODE.to_owned()),
-        _ => say(200, NODE),
+        2 => Answer::Last(200, VERSION.to_owned()),
+        3 => Answer::Say(200, "connection: close\r\n", VERSION.to_owned()),
+        _ => say(200, VERSION),
     }));
     run(async {
         let mut cluster = scene.cluster(&[nowhere(), api.address]);
         for _ in 0..6 {
-            assert_eq!(cluster.seen("veh", None).await, present());
+            assert_eq!(cluster.version().await.unwrap(), "v1.33.4+k3s1");
         }
         cluster.close();
-        assert_eq!(cluster.seen("veh", None).await, present());
+        cluster.version().await.unwrap();
     });
     let asked = api.asked();
     // The first connection showed the authority.
@@ -294,4 +303,31 @@ fn a_list_that_ended_midway_is_begun_anew_later() {
     );
     let lists = api.asked().iter().filter(|asked| asked.line.starts_with("GET")).count();
     assert_eq!(lists, 20);
+}
+
+#[test]
+fn a_node_that_is_ready_is_watched_by_its_lease_as_long_as_that_is_its_own_and_renewed() {
+    let scene = Scene::new();
+    let api = scene.server(Box::new(|asked, before| {
+        match (asked.line.ends_with("/leases/veh"), before) {
+            (false, 8..) => say(404, r#"{"reason":"NotFound"}"#),
+            (false, _) => say(200, NODE),
+            (true, 1..=5) => say(200, &lease(2, "u1")),
+            (true, 7) => say(200, &lease(3, "another")),
+            (true, _) => say(404, r#"{"reason":"NotFound"}"#),
+        }
+    }));
+    run(async {
+        let mut cluster = scene.cluster(&[api.address]);
+        for _ in 0..3 {
+            assert_eq!(cluster.seen("veh", None).await, present());
+        }
+        // The unit was started after its last word.
+        let old = Ok(NodeSeen::Present { uid: "u1".to_owned(), ready: false });
+        assert_eq!(cluster.seen("veh", Some(2_000)).await, old);
+        assert_eq!(cluster.seen("veh", None).await, present());
+        assert_eq!(cluster.seen("veh", None).await, Ok(NodeSeen::Missing));
+    });
+    let lines: Vec<_> = api.asked().iter().map(|asked| asked.line.contains("/leases/")).collect();
+    assert_eq!(lines, [false, true, true, true, false, true, false, true, false]);
 }

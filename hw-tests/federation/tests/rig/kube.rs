@@ -344,7 +344,13 @@ fn a_node_is_drained_of_real_pods_within_their_budgets_through_a_cut_of_the_link
     on(&vehicle, async || {
         let mut api = cluster(&own);
         let mut progress = Progress::default();
-        assert_eq!(api.cordon("drained", None).await, Outcome::Done);
+        // The second time by the Lease of a real kubelet, which names the Node that it is of.
+        let identity = uid(api.seen("drained", None).await.unwrap());
+        assert_eq!(uid(api.seen("drained", None).await.unwrap()), identity);
+        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/drained";
+        let lease = red.get(lease).unwrap().unwrap();
+        assert_eq!(lease["metadata"]["ownerReferences"][0]["uid"], identity.as_str());
+        assert_eq!(api.cordon("drained", Some(&identity)).await, Outcome::Done);
 
         // Nobody goes while policy refuses one.
         let refuse = DrainPolicy::default();

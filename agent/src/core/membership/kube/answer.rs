@@ -12,8 +12,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::Value;
 
+use super::json::{list, read, text};
 use crate::core::membership::Outcome;
 
 /// Longest text of a server that is shown to people, in characters.
@@ -47,30 +48,6 @@ pub enum Meaning {
     Conflict(String),
 }
 
-/// A failure as Kubernetes words it (`meta/v1` Status), as far as it is used.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    reason: String,
-    message: String,
-    details: Details,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Details {
-    causes: Vec<Cause>,
-    retry_after_seconds: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Cause {
-    reason: String,
-    message: String,
-    field: String,
-}
-
 impl Answer<'_> {
     /// Judges the answer to `doing`, such as "cordoning Node veh-001".
     ///
@@ -78,13 +55,13 @@ impl Answer<'_> {
     /// What the one who asked has to be told instead.
     pub fn judge(&self, doing: &str) -> Result<Meaning, Outcome> {
         let said = self.said();
-        let words = self.words(&said);
+        let words = words(&said, self.body);
         match self.status {
             200..=202 => Ok(Meaning::Good),
-            404 if said.reason == "NotFound" => Ok(Meaning::Missing),
+            404 if said["reason"] == "NotFound" => Ok(Meaning::Missing),
             409 => Ok(Meaning::Conflict(words)),
             // The uid in a patch is that of an earlier object of the name, which to change is not allowed.
-            422 if said.details.causes.iter().any(|cause| cause.field == "metadata.uid") => {
+            422 if causes(&said).any(|cause| cause["field"] == "metadata.uid") => {
                 Ok(Meaning::Conflict(words))
             }
             401 => Err(Outcome::Refused(format!(
@@ -112,14 +89,16 @@ impl Answer<'_> {
     #[must_use]
     pub fn budget(&self) -> Option<String> {
         let said = self.said();
-        let cause = said.details.causes.iter().find(|cause| cause.reason == "DisruptionBudget")?;
-        Some(shown(&cause.message))
+        let cause = causes(&said).find(|cause| cause["reason"] == "DisruptionBudget")?;
+        Some(shown(text(cause, "/message")))
     }
 
     /// How long the server wants to be left alone, if it says so and means more than "choose".
     #[must_use]
     pub fn after(&self) -> Option<Duration> {
-        let seconds = self.retry_after_s.unwrap_or(0).max(self.said().details.retry_after_seconds);
+        let said = self.said();
+        let within = said.pointer("/details/retryAfterSeconds").and_then(Value::as_u64);
+        let seconds = self.retry_after_s.max(within).unwrap_or(0);
         let bounded = |after: Duration| after.clamp(AFTER[0], AFTER[1]);
         (seconds > 0).then(|| bounded(Duration::from_secs(seconds)))
     }
@@ -127,25 +106,31 @@ impl Answer<'_> {
     /// Its own words, or that there are none.
     #[must_use]
     pub fn text(&self) -> String {
-        self.words(&self.said())
+        words(&self.said(), self.body)
     }
 
     fn not_yet(&self, text: String) -> Outcome {
         Outcome::NotYet { after: self.after().unwrap_or(AFTER_DEFAULT), text }
     }
 
-    fn said(&self) -> Status {
+    /// A failure as Kubernetes words it (`meta/v1` Status), or nothing.
+    fn said(&self) -> Value {
         // Proxies in front of an API answer with a page, or with nothing.
-        serde_json::from_slice(self.body).unwrap_or_default()
+        read(self.body).unwrap_or_default()
     }
+}
 
-    fn words(&self, said: &Status) -> String {
-        if !said.message.is_empty() {
-            return shown(&said.message);
-        }
-        let body = String::from_utf8_lossy(&self.body[..self.body.len().min(TEXT_MAX)]);
-        if body.trim().is_empty() { "it gave no reason".to_owned() } else { shown(body.trim()) }
+fn causes(said: &Value) -> impl Iterator<Item = &Value> {
+    list(said, "/details/causes").iter()
+}
+
+fn words(said: &Value, body: &[u8]) -> String {
+    let message = text(said, "/message");
+    if !message.is_empty() {
+        return shown(message);
     }
+    let body = String::from_utf8_lossy(&body[..body.len().min(TEXT_MAX)]);
+    if body.trim().is_empty() { "it gave no reason".to_owned() } else { shown(body.trim()) }
 }
 
 /// A foreign text, short and on one line.

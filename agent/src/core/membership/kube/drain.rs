@@ -13,10 +13,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::node::{Meta, Page, unreadable};
+use super::json::{list, page, text};
 use crate::core::membership::Outcome;
 
 /// Annotation of a pod that a kubelet runs by itself.
@@ -76,41 +75,6 @@ pub struct Pod {
     empty_dir: bool,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodObject {
-    metadata: Meta,
-    spec: PodSpec,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PodSpec {
-    volumes: Vec<Volume>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Volume {
-    empty_dir: Option<Value>,
-}
-
-impl From<PodObject> for Pod {
-    fn from(object: PodObject) -> Pod {
-        let meta = object.metadata;
-        let controller = meta.owner_references.into_iter().find(|owner| owner.controller);
-        Pod {
-            mirror: meta.annotations.contains_key(MIRROR),
-            ending: meta.deletion_timestamp.is_some(),
-            controller: controller.map(|owner| owner.kind),
-            empty_dir: object.spec.volumes.iter().any(|volume| volume.empty_dir.is_some()),
-            namespace: meta.namespace,
-            name: meta.name,
-            uid: meta.uid,
-        }
-    }
-}
-
 impl std::fmt::Display for Pod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -123,9 +87,32 @@ impl Pod {
     /// # Errors
     /// It is none.
     pub fn read_page(body: &[u8]) -> Result<(Vec<Pod>, Option<String>), String> {
-        let page: Page<PodObject> = serde_json::from_slice(body).map_err(unreadable)?;
-        let (objects, next) = page.parts();
-        Ok((objects.into_iter().map(Pod::from).collect(), next))
+        let (objects, next) = page(body)?;
+        let pods = objects.iter().map(Pod::of).collect::<Result<_, _>>()?;
+        Ok((pods, next))
+    }
+
+    fn of(object: &Value) -> Result<Pod, String> {
+        let meta = &object["metadata"];
+        let mut owners = list(meta, "/ownerReferences").iter();
+        let controller = owners.find(|owner| owner["controller"] == true);
+        let pod = Pod {
+            namespace: text(meta, "/namespace").to_owned(),
+            name: text(meta, "/name").to_owned(),
+            uid: text(meta, "/uid").to_owned(),
+            mirror: meta["annotations"].get(MIRROR).is_some(),
+            ending: meta["deletionTimestamp"].is_string(),
+            controller: controller.map(|owner| text(owner, "/kind").to_owned()),
+            empty_dir: list(object, "/spec/volumes")
+                .iter()
+                .any(|volume| volume.get("emptyDir").is_some()),
+        };
+        if [&pod.namespace, &pod.name, &pod.uid].into_iter().any(String::is_empty) {
+            return Err(
+                "the server's answer is not what Kubernetes answers: it lists no pods".to_owned()
+            );
+        }
+        Ok(pod)
     }
 
     /// What is done with it.
@@ -199,10 +186,10 @@ impl Round {
     pub fn outcome(&self, progress: &mut Progress) -> Outcome {
         progress.left = self.ending.len() + self.held.len() + self.refused.len();
         if !self.refused.is_empty() {
-            let named = self.refused.iter().map(|(pod, why)| format!("{pod} {why}"));
+            let first = self.refused.iter().map(|(pod, why)| format!("{pod} {why}"));
             return Outcome::Refused(format!(
                 "no pod was evicted: {}; remove such pods, or allow their eviction in the federation's policy",
-                list(named, self.refused.len())
+                named(first, self.refused.len())
             ));
         }
         if progress.left == 0 && !self.more {
@@ -213,12 +200,12 @@ impl Round {
         let pause = PAUSE[0].saturating_mul(1 << doublings).min(PAUSE[1]);
         let mut parts = Vec::new();
         if !self.held.is_empty() {
-            let named = self.held.iter().map(|(pod, why)| format!("{pod} ({why})"));
-            parts.push(format!("the server holds {}", list(named, self.held.len())));
+            let first = self.held.iter().map(|(pod, why)| format!("{pod} ({why})"));
+            parts.push(format!("the server holds {}", named(first, self.held.len())));
         }
         if !self.ending.is_empty() {
-            let named = self.ending.iter().cloned();
-            parts.push(format!("waiting for the end of {}", list(named, self.ending.len())));
+            let first = self.ending.iter().cloned();
+            parts.push(format!("waiting for the end of {}", named(first, self.ending.len())));
         }
         if self.more {
             parts.push("there are more pods than one round takes".to_owned());
@@ -231,8 +218,8 @@ impl Round {
 }
 
 /// The first few, and how many more.
-fn list(named: impl Iterator<Item = String>, count: usize) -> String {
-    let text = named.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+fn named(first: impl Iterator<Item = String>, count: usize) -> String {
+    let text = first.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
     if count > NAMED_MAX { format!("{text} and {} more", count - NAMED_MAX) } else { text }
 }
 

@@ -17,6 +17,7 @@
 
 pub mod answer;
 pub mod drain;
+mod json;
 pub mod names;
 pub mod node;
 pub mod publish;

@@ -79,21 +79,19 @@ impl Word {
         annotations.insert(VEHICLE.to_owned(), Some(self.vehicle.clone()));
         annotations.insert(AGENT_VERSION.to_owned(), Some(self.agent_version.clone()));
         annotations.insert(NETWORK_COST.to_owned(), Some(cost));
-        annotations.insert(GATHERED.to_owned(), Some(json!(self.largest()).to_string()));
+        annotations.insert(GATHERED.to_owned(), Some(json!(self.bytes()).to_string()));
         annotations
     }
 
-    fn largest(&self) -> BTreeMap<&str, u64> {
-        let mut streams: Vec<(&str, u64)> =
-            self.gathered.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
-        streams.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        let others = streams.split_off(streams.len().min(STREAMS_MAX));
-        let mut named: BTreeMap<&str, u64> = streams.into_iter().collect();
-        if !others.is_empty() {
-            let sum = others.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-            named.insert(OTHERS, sum);
+    /// Bytes of the first streams by name, and the sum of the others.
+    fn bytes(&self) -> BTreeMap<&str, u64> {
+        let mut bytes = BTreeMap::new();
+        for (index, (stream, count)) in self.gathered.iter().enumerate() {
+            let name = if index < STREAMS_MAX { stream.as_str() } else { OTHERS };
+            let sum: &mut u64 = bytes.entry(name).or_default();
+            *sum = sum.saturating_add(*count);
         }
-        named
+        bytes
     }
 
     /// Whether it differs from `before` by enough to be said again.
@@ -254,7 +252,7 @@ mod tests {
         let annotations = word.annotations();
         let value = annotations[GATHERED].as_deref().unwrap();
         let shown: BTreeMap<String, u64> = serde_json::from_str(value).unwrap();
-        assert_eq!((shown.len(), shown["+"], shown["s19"]), (17, 1 + 2 + 3 + 4, 20));
+        assert_eq!((shown.len(), shown["+"], shown["s00"]), (17, 17 + 18 + 19 + 20, 1));
     }
 
     proptest::proptest! {

@@ -41,12 +41,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hyper::Method;
+use tokio::time::Instant;
 use tracing::info;
 
 pub use self::credential::Credential;
 use self::wire::{Reply, Request, Wire};
 use crate::core::membership::kube::answer::Meaning;
-use crate::core::membership::kube::node::{self, Keys};
+use crate::core::membership::kube::node::{self, Keys, Lease};
 use crate::core::membership::kube::{
     Announcement, JSON, MERGE_PATCH, Node, Owner, PAGE, Taint, node_name,
 };
@@ -61,10 +62,30 @@ const CONFLICTS_MAX: usize = 4;
 /// Pause after one more conflict than that, and before a Node that is not there yet is written to again.
 const PAUSE: Duration = Duration::from_secs(10);
 
+/// How long the word of a Node that was ready is believed while its Lease is renewed.
+const NODE_FRESH: Duration = Duration::from_secs(300);
+
+/// How long a Lease is believed that is not renewed: kubelets renew it every 10 s, and servers count a node as lost after 40 s.
+const LEASE_FRESH: Duration = Duration::from_secs(40);
+
 /// The API of a federation.
 #[derive(Debug)]
 pub struct Cluster {
     wire: Wire,
+    ready: Option<Ready>,
+}
+
+/// A Node that was ready.
+#[derive(Debug)]
+struct Ready {
+    name: String,
+    uid: String,
+    /// The Lease that was seen last, if one was.
+    renewed_ms: Option<i64>,
+    /// When that one was first seen.
+    renewed_at: Instant,
+    /// When the Node was read.
+    at: Instant,
 }
 
 /// The Nodes of a federation.
@@ -80,7 +101,7 @@ impl Cluster {
     /// The servers with this authority, asked by right of this credential. Opens nothing yet.
     #[must_use]
     pub fn new(servers: Vec<Server>, ca: CaHash, credential: Credential) -> Cluster {
-        Cluster { wire: Wire::new(servers, ca, credential) }
+        Cluster { wire: Wire::new(servers, ca, credential), ready: None }
     }
 
     /// Mean round trip of the requests so far.
@@ -106,24 +127,50 @@ impl Cluster {
     }
 
     /// The own Node, for the machine: ready when its kubelet was heard of after `since_ms`, the start of its unit in milliseconds
-    /// since 1970. The Lease is asked for when the Node alone does not say so: kubelets renew it every 10 s, and the Node's
-    /// condition every 5 min.
+    /// since 1970. May be asked often: a Node that was ready is asked for again every five minutes, and in between its Lease, which
+    /// has a tenth of the bytes and is gone with it.
     ///
     /// # Errors
     /// What hinders.
     pub async fn seen(&mut self, name: &str, since_ms: Option<i64>) -> Result<NodeSeen, Outcome> {
+        let known = self.ready.take().filter(|ready| ready.name == name);
+        if let Some(mut ready) = known.filter(|ready| ready.at.elapsed() < NODE_FRESH) {
+            let lease = self.lease(name).await?;
+            let renewed_ms = lease.as_ref().and_then(|lease| lease.renewed_ms);
+            if renewed_ms > ready.renewed_ms {
+                (ready.renewed_ms, ready.renewed_at) = (renewed_ms, Instant::now());
+            }
+            let is_alive = renewed_ms.is_some()
+                && renewed_ms > since_ms
+                && ready.renewed_at.elapsed() < LEASE_FRESH;
+            if let Some(lease) = lease.filter(|lease| is_alive && lease.node_uid == ready.uid) {
+                self.ready = Some(ready);
+                return Ok(NodeSeen::Present { uid: lease.node_uid, ready: true });
+            }
+        }
         let Some(mut node) = self.node(name).await? else { return Ok(NodeSeen::Missing) };
         let is_old =
             since_ms.is_some_and(|since| node.heard_ms().is_none_or(|heard| heard <= since));
         if node.ready == Some(true) && is_old {
-            let path = format!("{LEASES}/{name}");
-            if let Some(body) =
-                self.get(&path, &format!("reading the Lease of Node {name}")).await?
-            {
-                node.lease_ms = node::read_lease(&body).map_err(Outcome::Refused)?;
-            }
+            node.lease_ms = self.lease(name).await?.and_then(|lease| lease.renewed_ms);
         }
-        Ok(node.seen(since_ms))
+        let seen = node.seen(since_ms);
+        if let NodeSeen::Present { uid, ready: true } = &seen {
+            self.ready = Some(Ready {
+                name: name.to_owned(),
+                uid: uid.clone(),
+                renewed_ms: node.lease_ms,
+                renewed_at: Instant::now(),
+                at: Instant::now(),
+            });
+        }
+        Ok(seen)
+    }
+
+    async fn lease(&mut self, name: &str) -> Result<Option<Lease>, Outcome> {
+        let doing = format!("reading the Lease of Node {name}");
+        let body = self.get(&format!("{LEASES}/{name}"), &doing).await?;
+        body.map(|body| Lease::read(&body).map_err(Outcome::Refused)).transpose()
     }
 
     /// Whose the Node of this name is; nobody's when there is none. Before a join, [`Owner::Other`] says that two vehicles have

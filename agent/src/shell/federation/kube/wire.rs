@@ -64,6 +64,15 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// What is to be answered. Whoever changes an object gets it back, and a Node has 15 kB; of a patched one only the metadata is
+    /// wanted, or all of it by a server that cannot do that.
+    fn accept(&self) -> &'static str {
+        if self.method == Method::PATCH {
+            return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+        }
+        "application/json"
+    }
+
     pub(super) const fn get(path: &'a str) -> Request<'a> {
         Request { method: Method::GET, path, body: None }
     }
@@ -363,7 +372,7 @@ impl Link {
             .method(request.method.clone())
             .uri(request.path)
             .header(HOST, &self.authority)
-            .header(ACCEPT, "application/json")
+            .header(ACCEPT, request.accept())
             .header(USER_AGENT, concat!("outrider/", env!("CARGO_PKG_VERSION")));
         if let Some(authorization) = &self.authorization {
             parts = parts.header(AUTHORIZATION, authorization);
