@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Page;
 use super::json::{list, page, text};
 use crate::core::membership::Outcome;
 
@@ -86,7 +87,7 @@ impl Pod {
     ///
     /// # Errors
     /// It is none.
-    pub fn read_page(body: &[u8]) -> Result<(Vec<Pod>, Option<String>), String> {
+    pub fn read_page(body: &[u8]) -> Result<Page<Pod>, String> {
         let (objects, next) = page(body)?;
         let pods = objects.iter().map(Pod::of).collect::<Result<_, _>>()?;
         Ok((pods, next))

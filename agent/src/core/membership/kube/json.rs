@@ -62,10 +62,13 @@ pub(super) fn list<'a>(value: &'a Value, place: &str) -> &'a [Value] {
 }
 
 /// A page of a list: the objects, and where the next page begins if there is one.
+pub type Page<T> = (Vec<T>, Option<String>);
+
+/// Reads a page of a list.
 ///
 /// # Errors
 /// It is none.
-pub(super) fn page(body: &[u8]) -> Result<(Vec<Value>, Option<String>), String> {
+pub(super) fn page(body: &[u8]) -> Result<Page<Value>, String> {
     let mut page = read(body)?;
     let next = Some(text(&page, "/metadata/continue").to_owned()).filter(|next| !next.is_empty());
     match page.get_mut("items").map(Value::take) {

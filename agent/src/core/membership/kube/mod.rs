@@ -24,6 +24,7 @@ pub mod publish;
 mod when;
 
 pub use self::drain::{DrainPolicy, Loss, Progress};
+pub use self::json::Page;
 pub use self::names::{MemberName, label, node_name};
 pub use self::node::{Node, Owner, Taint};
 pub use self::publish::{Announcement, Publisher, Word};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::json::{list, page, read, text};
-use super::{VEHICLE, wall_ms};
+use super::{Page, VEHICLE, wall_ms};
 use crate::core::membership::NodeSeen;
 
 /// A Node.
@@ -103,7 +103,7 @@ impl Node {
     ///
     /// # Errors
     /// It is none.
-    pub fn read_page(body: &[u8]) -> Result<(Vec<Node>, Option<String>), String> {
+    pub fn read_page(body: &[u8]) -> Result<Page<Node>, String> {
         let (objects, next) = page(body)?;
         let nodes = objects.iter().map(Node::of).collect::<Result<_, _>>()?;
         Ok((nodes, next))
@@ -175,7 +175,7 @@ impl Lease {
 ///
 /// # Errors
 /// It is no list.
-pub fn read_leases(body: &[u8]) -> Result<(Vec<(String, i64)>, Option<String>), String> {
+pub fn read_leases(body: &[u8]) -> Result<Page<(String, i64)>, String> {
     let (objects, next) = page(body)?;
     let renewed = objects
         .iter()
