@@ -107,7 +107,7 @@ fn the_mesh_is_not_touched_whatever_its_interfaces_are_called() {
         let is_mesh = |line: &&String| {
             let named = |name: &&str| line.contains(&format!("\"ifname\":\"{name}\""));
             (line.starts_with("link") || line.starts_with("address"))
-                && wanted.iter().any(|name| named(name))
+                && wanted.iter().any(named)
         };
         snapshot(host).iter().filter(is_mesh).cloned().collect()
     };
