@@ -2,7 +2,8 @@
 //! of it.
 //!
 //!     hands unit | start | restart | stop | equipped
-//!     hands equip FEDERATION SERVER TOKEN HASH | strip FEDERATION
+//!     hands equip FEDERATION SERVER TOKEN HASH [NODE [ADDRESS]]
+//!     hands strip FEDERATION
 //!     hands clean-up [INTERFACE|ADDRESS]...
 //!
 //! It ends with 0 when that is done, and with 1 when not.
@@ -57,16 +58,16 @@ async fn act(words: &[&str]) -> Result<Outcome, String> {
             println!("{}", hands.equipped().unwrap_or_default());
             Outcome::Done
         }
-        ["equip", federation, server, token, hash] => {
+        ["equip", federation, server, token, hash, more @ ..] => {
             let equipment = Equipment {
                 federation: (*federation).to_owned(),
                 server: Server::parse(server)?,
                 token: Token::parse(token).map_err(|error| error.to_string())?,
                 ca: CaHash::parse(hash).ok_or("64 hexadecimal digits make a hash")?,
-                node_name: "veh-by-hand".to_owned(),
-                node_ip: Vec::new(),
+                node_name: more.first().map_or("veh-by-hand", |name| name).to_owned(),
+                node_ip: more.get(1).and_then(|address| address.parse().ok()).into_iter().collect(),
                 flannel_iface: None,
-                labels: vec!["example.org/kind=\"quoted\": #1".to_owned()],
+                labels: vec!["example.org/radio=on".to_owned()],
                 taints: Vec::new(),
             };
             hands.equip(equipment).await

@@ -106,8 +106,7 @@ fn the_mesh_is_not_touched_whatever_its_interfaces_are_called() {
         let wanted = ["mesh0", "mesh1", "flannel.1"];
         let is_mesh = |line: &&String| {
             let named = |name: &&str| line.contains(&format!("\"ifname\":\"{name}\""));
-            (line.starts_with("link") || line.starts_with("address"))
-                && wanted.iter().any(named)
+            (line.starts_with("link") || line.starts_with("address")) && wanted.iter().any(named)
         };
         snapshot(host).iter().filter(is_mesh).cloned().collect()
     };

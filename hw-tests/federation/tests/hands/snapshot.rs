@@ -76,10 +76,13 @@ fn files(host: &Host, folder: PathBuf, lines: &mut BTreeSet<String>) {
     let Ok(entries) = fs::read_dir(host.path(&folder.to_string_lossy())) else { return };
     for entry in entries.flatten() {
         let path = folder.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
             files(host, path, lines);
         } else {
-            let content = fs::read(entry.path()).unwrap_or_default();
+            // Reading a pipe would wait for its other end.
+            let content = if kind.is_file() { fs::read(entry.path()) } else { Ok(Vec::new()) };
+            let content = content.unwrap_or_default();
             let short = content.len() < 4096;
             let content = if short { String::from_utf8_lossy(&content) } else { "long".into() };
             lines.insert(format!("file {} {content:?}", path.display()));

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod control_plane;
+mod hands;
 mod join;
 mod kube;
 mod link;

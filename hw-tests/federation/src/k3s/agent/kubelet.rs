@@ -29,6 +29,9 @@ pub const RUNTIME: &str = "/run/k3s/containerd/containerd.sock";
 /// State of the container runtime that a restart of the machine may lose.
 const RUNTIME_STATE: &str = "/run/k3s/containerd";
 
+/// The program that holds containers.
+const SHIM: &str = "containerd-shim-runc-v2";
+
 /// Where Debian has the network plugins.
 const PLUGINS: &str = "/usr/lib/cni";
 
@@ -103,7 +106,9 @@ async fn containerd(settings: &Settings) -> Result<Child, String> {
     let program =
         find("containerd").ok_or("containerd is missing; it is in Debian's containerd")?;
     let mut command = child(&program, &root.join("containerd.log"))?;
+    let path = std::env::var("PATH").unwrap_or_default();
     let mut containerd = command
+        .env("PATH", format!("{}:{path}", shim(settings)?.display()))
         .arg("--config")
         .arg(&config)
         .spawn()
@@ -115,6 +120,21 @@ async fn containerd(settings: &Settings) -> Result<Child, String> {
         tokio::time::sleep(LOOK.1).await;
     }
     Ok(containerd)
+}
+
+/// A folder with the program that holds containers. k3s unpacks its own below its data, by which its processes are told from
+/// those of others.
+fn shim(settings: &Settings) -> Result<PathBuf, String> {
+    let program = find(SHIM).ok_or(format!("{SHIM} is missing; it is in Debian's containerd"))?;
+    let folder = folder(settings.data.join("data/double/bin"))?;
+    let (part, whole) = (folder.join("part"), folder.join(SHIM));
+    if !whole.exists() {
+        // The name appears when everything is in it.
+        fs::copy(&program, &part)
+            .and_then(|_| fs::rename(&part, &whole))
+            .map_err(|e| format!("copying {} to {}: {e}", program.display(), whole.display()))?;
+    }
+    Ok(folder)
 }
 
 async fn ctr(words: &[&str]) -> Result<(), String> {

@@ -1,0 +1,124 @@
+//! The agent's hands with real pods: what a real kubelet, containerd, runc and network plugins left is gone afterwards, and the
+//! vehicle can join again without anything being loaded anew.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use federation::image::IMAGE;
+use federation::systemd::{Manager, install_unit};
+use federation::{Host, Vehicle, wait_for};
+use outrider::core::membership::Token;
+use serde_json::json;
+
+#[path = "../hands/snapshot.rs"]
+mod snapshot;
+
+use self::snapshot::{assert_same, snapshot};
+use crate::{LIMIT, RED, shared, vehicle};
+
+const POD: &str = "/api/v1/namespaces/default/pods/leaves";
+
+/// The hands do something on a vehicle, and it has to be done.
+fn use_hands(vehicle: &Vehicle, words: &[&str]) -> String {
+    let mut command = vehicle.host().command(Path::new(env!("CARGO_BIN_EXE_hands")));
+    let output = command.args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The container of the pod, once it runs; another one than `before`.
+fn running(before: &str) -> String {
+    wait_for("the pod to run", LIMIT, || {
+        let pod = shared().red.get(POD)?.unwrap_or_default();
+        let status = &pod["status"]["containerStatuses"][0];
+        let container = status["containerID"].to_string();
+        Ok((status["state"]["running"].is_object() && container != before).then_some(container))
+    })
+    .unwrap()
+}
+
+/// What the kernel has, without two mounts that are nobody's: the first named network mounts the folder of all, and the kubelet
+/// makes its folder shared, which is a mount here and a plain folder elsewhere.
+fn kernel(host: &Host) -> BTreeSet<String> {
+    let mut lines = snapshot(host);
+    let nobodys = [" /run/netns rw", " /var/lib/kubelet rw"];
+    lines.retain(|line| {
+        !line.starts_with("file ") && !nobodys.iter().any(|part| line.contains(part))
+    });
+    lines
+}
+
+#[test]
+fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
+    let red = &shared().red;
+    let vehicle = vehicle("leaves", 34);
+    let host = vehicle.host();
+    let _manager = Manager::start(&vehicle).unwrap();
+    install_unit(&vehicle, true).unwrap();
+    // The rules of a machine that never had any look otherwise than those of one that has none any more.
+    host.run("sh", &["-euc", "for i in iptables-nft iptables-legacy ip6tables-nft; do $i -N MINE; $i -t nat -N MINE; done"])
+        .unwrap();
+    let before = kernel(host);
+
+    let token = red.agent_token().unwrap();
+    let hash = Token::parse(&token).unwrap().ca().unwrap().to_string();
+    let equip =
+        ["equip", "red", &RED.to_string(), &token, &hash, "leaves", &vehicle.address().to_string()];
+    use_hands(&vehicle, &equip);
+    use_hands(&vehicle, &["start"]);
+    red.wait_node("leaves", "True", LIMIT).unwrap();
+    wait_for("the account that pods run under", LIMIT, || {
+        red.get("/api/v1/namespaces/default/serviceaccounts/default")
+    })
+    .unwrap();
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "leaves", "namespace": "default" },
+        "spec": {
+            "nodeName": "leaves",
+            "containers": [ { "name": "work", "image": IMAGE, "imagePullPolicy": "Never",
+                              "volumeMounts": [ { "name": "memory", "mountPath": "/memory" } ] } ],
+            "volumes": [ { "name": "memory", "emptyDir": { "medium": "Memory" } } ],
+        },
+    });
+    red.apply(&pod.to_string()).unwrap();
+    let container = running("");
+    let during = kernel(host);
+    for kind in ["mount", "process", "link"] {
+        let more = during.difference(&before).any(|line| line.starts_with(kind));
+        assert!(more, "a pod has a {kind} of its own: {during:#?}");
+    }
+    assert_eq!(use_hands(&vehicle, &["unit"]), "Active\n");
+
+    // It stops the service itself.
+    assert_eq!(use_hands(&vehicle, &["clean-up"]), "", "nothing was left");
+    assert_same(&kernel(host), &before, "after the clean-up");
+    assert_eq!(use_hands(&vehicle, &["unit"]), "Stopped\n");
+
+    use_hands(&vehicle, &["start"]);
+    red.wait_node("leaves", "True", LIMIT).unwrap();
+    let again = running(&container);
+    assert_ne!(again, container);
+
+    use_hands(&vehicle, &["clean-up"]);
+    use_hands(&vehicle, &["strip", "red"]);
+    assert_same(&kernel(host), &before, "after the federation");
+    let left = host
+        .run(
+            "find",
+            &["/etc/rancher", "/var/lib/rancher/k3s/agent", "-maxdepth", "1", "-type", "f"],
+        )
+        .unwrap();
+    let secret = |line: &&str| {
+        ["crt", "key", "kubeconfig", "password"].iter().any(|end| line.ends_with(end))
+    };
+    assert_eq!(left.lines().filter(secret).collect::<Vec<_>>(), [""; 0]);
+    let kept = host
+        .run(
+            "find",
+            &["/var/lib/outrider/federations/red", "-type", "f", "-name", "client-kubelet.*"],
+        )
+        .unwrap();
+    assert_eq!(kept.lines().count(), 2, "{kept}");
+}
