@@ -6,7 +6,7 @@ use std::path::Path;
 
 use federation::image::IMAGE;
 use federation::systemd::{Manager, install_unit};
-use federation::{Host, Vehicle, wait_for};
+use federation::{Host, Process, Vehicle, wait_for};
 use outrider::core::membership::Token;
 use serde_json::json;
 
@@ -46,6 +46,17 @@ fn kernel(host: &Host) -> BTreeSet<String> {
         !line.starts_with("file ") && !nobodys.iter().any(|part| line.contains(part))
     });
     lines
+}
+
+/// A program whose name is that of Kubernetes' own.
+const OTHER: &str = "/var/other/kubelet";
+
+fn other_kubelet(host: &Host) -> Process {
+    host.run("sh", &["-euc", &format!("mkdir -p /var/other; cp $(which sleep) {OTHER}")]).unwrap();
+    let other = host.spawn("other", host.command(Path::new(OTHER)).arg("1000")).unwrap();
+    let runs = || Ok((!host.processes(OTHER)?.is_empty()).then_some(()));
+    wait_for("the other kubelet", LIMIT, runs).unwrap();
+    other
 }
 
 #[test]
@@ -100,6 +111,20 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     red.wait_node("leaves", "True", LIMIT).unwrap();
     let again = running(&container);
     assert_ne!(again, container);
+
+    // Beside another kubelet, whatever is evidently the one's goes all the same.
+    let other = other_kubelet(host);
+    let said = use_hands(&vehicle, &["clean-up"]);
+    assert!(said.contains("the interface cni0") && !said.contains("the mount"), "{said}");
+    let mut now = kernel(host);
+    now.retain(|line| !line.contains("cni0") && !line.contains(OTHER));
+    assert_same(&now, &before, "beside another kubelet");
+    for folder in ["/var/lib/cni", "/var/lib/kubelet/pods"] {
+        let left =
+            host.run("find", &[folder, "-name", "*eth0", "-o", "-name", "etc-hosts"]).unwrap();
+        assert_eq!(left, "");
+    }
+    drop(other);
 
     use_hands(&vehicle, &["clean-up"]);
     use_hands(&vehicle, &["strip", "red"]);

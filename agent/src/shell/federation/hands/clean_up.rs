@@ -25,6 +25,9 @@ use crate::core::membership::cleanup::processes::{Identity, Next, Process, next}
 /// Killed processes end within this time, unless they wait for a disk or a dead file server.
 const DEATH_PATIENCE: Duration = Duration::from_secs(20);
 
+/// What was killed with its service ends within this time.
+const ALONE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Between two looks at what is about to end.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -47,6 +50,7 @@ pub type Left = Vec<String>;
 pub fn sweep(places: &Places, never: &NeverTouch) -> Result<Left, Outcome> {
     let mut left = Left::new();
     end_processes(places)?;
+    wait_alone(places)?;
     undo_mounts(places, &mut left)?;
     delete_interfaces(places, never, &mut left)?;
     Ok(left)
@@ -85,6 +89,19 @@ fn end_processes(places: &Places) -> Result<(), Outcome> {
         }
         for identity in doomed {
             end(identity);
+        }
+        sleep(LOOK);
+    }
+}
+
+/// Waits a moment while another Kubernetes lives: it may be a part of this one that ends with its service.
+fn wait_alone(places: &Places) -> Result<(), Outcome> {
+    let begin = Instant::now();
+    loop {
+        let world = World::look(places).map_err(unseen)?;
+        let alone = world.alone_in_mounts && world.alone_in_network;
+        if alone || begin.elapsed() > ALONE_PATIENCE {
+            return Ok(());
         }
         sleep(LOOK);
     }
