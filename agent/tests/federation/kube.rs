@@ -331,3 +331,30 @@ fn a_node_that_is_ready_is_watched_by_its_lease_as_long_as_that_is_its_own_and_r
     let lines: Vec<_> = api.asked().iter().map(|asked| asked.line.contains("/leases/")).collect();
     assert_eq!(lines, [false, true, true, true, false, true, false, true, false]);
 }
+
+#[test]
+fn a_leave_is_taken_back_once_and_nothing_is_asked_when_there_is_none() {
+    let scene = Scene::new();
+    let api = scene.server(Box::new(|_, before| match before {
+        0 => say(200, NODE),
+        1 => say(200, r#"{"metadata":{"name":"veh","uid":"u1","annotations":{"outrider.internal/leaving":"x"}}}"#),
+        2 => say(503, ""),
+        _ => say(200, NODE),
+    }));
+    run(async {
+        let mut cluster = scene.cluster(&[api.address]);
+        assert_eq!(cluster.seen("veh", None).await, present());
+        assert_eq!(cluster.returned("veh", "u1").await, Outcome::Done);
+        let mut cluster = scene.cluster(&[api.address]);
+        cluster.seen("veh", None).await.unwrap();
+        assert_eq!(cluster.returned("veh", "another").await, Outcome::Done);
+        assert!(matches!(cluster.returned("veh", "u1").await, Outcome::NotYet { .. }));
+        for _ in 0..2 {
+            assert_eq!(cluster.returned("veh", "u1").await, Outcome::Done);
+        }
+    });
+    let lines: Vec<_> = api.asked().into_iter().map(|asked| asked.line).collect();
+    let (get, patch) = ("GET /api/v1/nodes/veh", "PATCH /api/v1/nodes/veh");
+    assert_eq!(lines, [get, get, patch, patch]);
+    assert!(api.asked()[3].body.contains(r#""uid":"u1""#));
+}

@@ -158,6 +158,17 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
         assert_eq!(api.uncordon("marked", None).await, Outcome::Done);
         assert_eq!(node("marked")["spec"].get("unschedulable"), None);
 
+        // A vehicle that comes back takes back what it said and did when it left, and no operator's cordon.
+        assert_eq!(api.cordon("marked", None).await, Outcome::Done);
+        assert_eq!(uid(api.seen("marked", None).await.unwrap()), identity);
+        assert_eq!(api.returned("marked", &identity).await, Outcome::Done);
+        assert_eq!(node("marked")["spec"]["unschedulable"], true, "it was cordoned by somebody");
+        assert_eq!(api.announce("marked", Some(&identity), Some(&leaving)).await, Outcome::Done);
+        assert_eq!(uid(api.seen("marked", None).await.unwrap()), identity);
+        assert_eq!(api.returned("marked", &identity).await, Outcome::Done);
+        assert_eq!(node("marked")["spec"].get("unschedulable"), None);
+        assert_eq!(node("marked")["metadata"]["annotations"].get(LEAVING), None);
+
         // By somebody else's account: nothing.
         let mut stranger = cluster(&other);
         for outcome in [

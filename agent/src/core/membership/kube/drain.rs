@@ -158,7 +158,7 @@ pub fn list_path(node: &str) -> String {
 /// How far draining has come, for people. Losing it loses nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Rounds so far.
+    /// Rounds so far that were not the last.
     pub rounds: u32,
     /// Pods whose eviction the server accepted, over all rounds.
     pub evicted: u32,
@@ -194,6 +194,8 @@ impl Round {
             ));
         }
         if progress.left == 0 && !self.more {
+            // The next time that this vehicle leaves is another.
+            progress.rounds = 0;
             return Outcome::Done;
         }
         let doublings = progress.rounds.min(8);

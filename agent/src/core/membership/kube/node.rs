@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::json::{list, page, read, text};
-use super::{Page, VEHICLE, wall_ms};
+use super::{LEAVING, Page, VEHICLE, wall_ms};
 use crate::core::membership::NodeSeen;
 
 /// A Node.
@@ -123,6 +123,12 @@ impl Node {
         NodeSeen::Present { uid: self.uid.clone(), ready: self.ready == Some(true) && heard }
     }
 
+    /// Whether it says that its vehicle leaves.
+    #[must_use]
+    pub fn says_that_it_leaves(&self) -> bool {
+        self.annotations.contains_key(LEAVING)
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn owner(&self, vehicle: &str) -> Owner {
@@ -208,6 +214,16 @@ pub fn cordon(on: bool, uid: Option<&str>) -> Vec<u8> {
     if let Some(uid) = uid {
         patch["metadata"] = json!({ "uid": uid });
     }
+    patch.to_string().into_bytes()
+}
+
+/// Merge patch by which a vehicle that came back takes back that it leaves: the word, and the cordon that went with it.
+#[must_use]
+pub fn back(uid: &str) -> Vec<u8> {
+    let patch = json!({
+        "metadata": { "uid": uid, "annotations": { LEAVING: null } },
+        "spec": { "unschedulable": null },
+    });
     patch.to_string().into_bytes()
 }
 
@@ -361,6 +377,8 @@ mod tests {
         let patch = text(keys(Keys::Annotations, &map, None));
         assert_eq!(patch, r#"{"metadata":{"annotations":{"a":"1","b":null}}}"#);
         assert!(text(keys(Keys::Labels, &map, Some("u"))).contains(r#""uid":"u""#));
+        let back = r#"{"metadata":{"annotations":{"outrider.internal/leaving":null},"uid":"u"},"spec":{"unschedulable":null}}"#;
+        assert_eq!(text(super::back("u")), back);
         assert_eq!(text(delete("u")), r#"{"preconditions":{"uid":"u"}}"#);
     }
 

@@ -9,7 +9,7 @@
 //! | operation | kubelet's certificate | vehicle's account (`vehicle.yaml`) | host's account (`host.yaml`) |
 //! |---|---|---|---|
 //! | [`node`](Cluster::node), [`seen`](Cluster::seen), [`owner`](Cluster::owner) | own Node and Lease | own Node and Lease | any |
-//! | [`announce`](Cluster::announce), [`annotate`](Cluster::annotate), [`cordon`](Cluster::cordon) | own Node | own Node | any |
+//! | [`announce`](Cluster::announce), [`returned`](Cluster::returned), [`annotate`](Cluster::annotate), [`cordon`](Cluster::cordon) | own Node | own Node | any |
 //! | [`label`](Cluster::label) | own Node, but for `kubernetes.io` and `k8s.io` (zone and region it may) | own Node | any |
 //! | [`taint`](Cluster::taint) | no | own Node | any |
 //! | [`drain`](Cluster::drain) | pods of the own Node | any pod may be evicted, none deleted | no |
@@ -73,6 +73,8 @@ const LEASE_FRESH: Duration = Duration::from_secs(40);
 pub struct Cluster {
     wire: Wire,
     ready: Option<Ready>,
+    /// Identity of the Node that said, when it was read last, that its vehicle leaves.
+    leaving: Option<String>,
 }
 
 /// A Node that was ready.
@@ -101,7 +103,7 @@ impl Cluster {
     /// The servers with this authority, asked by right of this credential. Opens nothing yet.
     #[must_use]
     pub fn new(servers: Vec<Server>, ca: CaHash, credential: Credential) -> Cluster {
-        Cluster { wire: Wire::new(servers, ca, credential), ready: None }
+        Cluster { wire: Wire::new(servers, ca, credential), ready: None, leaving: None }
     }
 
     /// Mean round trip of the requests so far.
@@ -154,6 +156,7 @@ impl Cluster {
         if node.ready == Some(true) && is_old {
             node.lease_ms = self.lease(name).await?.and_then(|lease| lease.renewed_ms);
         }
+        self.leaving = node.says_that_it_leaves().then(|| node.uid.clone());
         let seen = node.seen(since_ms);
         if let NodeSeen::Present { uid, ready: true } = &seen {
             self.ready = Some(Ready {
@@ -202,6 +205,20 @@ impl Cluster {
     /// Takes that back.
     pub async fn uncordon(&mut self, name: &str, uid: Option<&str>) -> Outcome {
         self.part(name, uid, node::cordon(false, uid), "uncordoning").await
+    }
+
+    /// For a vehicle that is a member again: if [`Cluster::seen`] found that the Node still says that it leaves, because the
+    /// vehicle came back before it was deleted, takes that and the cordon back. A cordon without that word is an operator's, and
+    /// stays. Asks for nothing when there is nothing to take back, so it may be called each time that the Node was seen.
+    pub async fn returned(&mut self, name: &str, uid: &str) -> Outcome {
+        if self.leaving.as_deref() != Some(uid) {
+            return Outcome::Done;
+        }
+        let outcome = self.part(name, Some(uid), node::back(uid), "taking the leave back at").await;
+        if outcome == Outcome::Done {
+            self.leaving = None;
+        }
+        outcome
     }
 
     /// Sets annotations of the Node, and removes those that are `None`.
@@ -360,6 +377,8 @@ impl Cluster {
     /// A step of parting from a Node, which is done when the Node is no more.
     async fn part(&mut self, name: &str, uid: Option<&str>, patch: Vec<u8>, verb: &str) -> Outcome {
         let doing = format!("{verb} Node {name}");
+        // What it says from now on has to be read.
+        self.ready = None;
         let outcome = match self.patch(name, patch, &doing).await {
             Ok(Meaning::Good | Meaning::Missing) => Ok(()),
             Ok(Meaning::Conflict(text)) => match uid {
