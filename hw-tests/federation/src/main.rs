@@ -7,6 +7,7 @@ use federation::{anchor, k3s};
 const USAGE: &str = "\
 Usage: k3s-double agent [--KEY VALUE]...      join as k3s does; keys as in k3s's config.yaml
        k3s-double supervisor FILE             serve joins in front of a kube-apiserver
+       k3s-double --version                   print the version of its Kubernetes, as k3s does
 ";
 
 fn main() -> ExitCode {
@@ -15,6 +16,10 @@ fn main() -> ExitCode {
     let result = match first.to_str() {
         Some(half @ (anchor::OUTER | anchor::INNER)) => anchor::main(half, arguments),
         Some("agent") => k3s::agent::main(arguments),
+        Some("--version") => {
+            println!("k3s version v1.20.2+k3s1 (double)");
+            return ExitCode::SUCCESS;
+        }
         Some("supervisor") => k3s::supervisor::main(arguments),
         _ => {
             eprint!("{USAGE}");

@@ -18,12 +18,15 @@ fn run(context: &Context) -> Vec<Finding> {
         return Finding::skipped("none is configured");
     }
     let wanted = |name: &str| context.named.as_deref().is_none_or(|wanted| wanted == name);
+    let node_name = config.k3s.node_name(&config.vehicle.name);
     let mut findings = Vec::new();
     for federation in config.federation.iter().filter(|federation| wanted(&federation.name)) {
         let plan = Plan {
             federation,
             unit: config.k3s.unit.as_deref(),
             data_folder: &config.k3s.data_folder,
+            vehicle: &config.vehicle.name,
+            node_name: &node_name,
             // Only for somebody who asks for this one: it costs the server far more than all the rest.
             with_token: context.named.is_some(),
         };

@@ -67,6 +67,10 @@ pub enum Stage {
     Speed,
     /// The token at the server.
     Token,
+    /// The name of the vehicle's Node: whether another has it.
+    Node,
+    /// The version of Kubernetes here against the server's.
+    Version,
 }
 
 impl Stage {
@@ -84,6 +88,8 @@ impl Stage {
             Stage::Clock => "clock",
             Stage::Speed => "speed",
             Stage::Token => "token",
+            Stage::Node => "node",
+            Stage::Version => "version",
         }
     }
 }

@@ -128,9 +128,9 @@ pub fn judge(service: Option<&Service>, equipped: bool) -> Finding {
         );
     };
     let name = &service.name;
-    if !service.is_agent() {
+    if let Some(command) = service.stranger() {
         return bad(
-            format!("the service {name} runs `{}`, which is no agent", service.command.join(" ")),
+            format!("the service {name} runs `{command}`, which is no agent"),
             "install k3s as an agent beside it, or name its service in `k3s.unit`; a server leads a cluster of its own and \
              joins no other"
                 .to_owned(),

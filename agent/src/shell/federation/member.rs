@@ -33,6 +33,9 @@ const INTENT: &str = "intent.json";
 /// Largest intent that is read: one has a few hundred bytes.
 const INTENT_BYTES_MAX: u64 = 64 * 1024;
 
+/// After a Node was deleted its server deletes the password, within seconds.
+const BURIAL: Duration = Duration::from_secs(5);
+
 /// Mode of the folder: what is in it opens clusters.
 const FOLDER_MODE: u32 = 0o700;
 
@@ -257,27 +260,42 @@ impl Vehicle {
             federation,
             unit: self.k3s.unit.as_deref(),
             data_folder: &self.k3s.data_folder,
+            vehicle: &self.name,
+            node_name: &self.node_name,
             with_token: true,
         };
         let findings = look(plan).await;
         if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
             return judged(bad);
         }
-        if federation.account_file.is_none() {
+        self.bury(name, federation).await
+    }
+
+    /// Deletes a Node that is left of an earlier life of this vehicle: its server knows the vehicle by a password that is gone, and
+    /// would refuse it for as long as the Node is there.
+    async fn bury(&self, name: &str, federation: &config::Federation) -> Outcome {
+        if federation.account_file.is_none() || self.hands.has_password(name) {
             return Outcome::Done;
         }
         let node_name = self.node_name.as_str();
-        let owner = self
-            .with_cluster(name, async |cluster| cluster.owner(node_name, &self.name).await)
+        let buried = self
+            .with_cluster(name, async |cluster| {
+                let Some(node) = cluster.node(node_name).await? else { return Ok(Outcome::Done) };
+                if node.owner(&self.name) != Owner::Us {
+                    return Ok(Outcome::Done);
+                }
+                match cluster.delete(node_name, Some(&node.uid), &self.name).await {
+                    Outcome::Done => Ok(Outcome::NotYet {
+                        after: BURIAL,
+                        text: format!(
+                            "deleted the Node {node_name} that an earlier life of this vehicle left in {name}"
+                        ),
+                    }),
+                    other => Ok(other),
+                }
+            })
             .await;
-        match owner {
-            Ok(Owner::Nobody | Owner::Us) => Outcome::Done,
-            Ok(Owner::Other(other)) => Outcome::Refused(format!(
-                "two vehicles have one name: the Node {node_name} in {name} is that of {other}; give this vehicle another \
-                 `[k3s] node_name`, or delete that Node if {other} is gone"
-            )),
-            Err(outcome) => outcome,
-        }
+        buried.unwrap_or_else(|outcome| outcome)
     }
 
     fn equipment(&self, name: &str) -> Result<Equipment, Outcome> {

@@ -4,6 +4,8 @@
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
 //! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
+#[cfg(feature = "kubernetes")]
+mod account;
 pub mod hands;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
@@ -72,7 +74,11 @@ pub struct Plan<'a> {
     pub unit: Option<&'a str>,
     /// Folder of k3s's data.
     pub data_folder: &'a Path,
-    /// Show the token to the server.
+    /// Id of this vehicle.
+    pub vehicle: &'a str,
+    /// What its Node is called.
+    pub node_name: &'a str,
+    /// Show credentials to the server: the token, and that of the vehicle's account.
     pub with_token: bool,
 }
 
@@ -96,6 +102,13 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
         }
     }
     findings.extend(best);
+    #[cfg(feature = "kubernetes")]
+    if let Some(ca) = ca
+        && plan.with_token
+        && !findings.iter().any(Finding::is_bad)
+    {
+        findings.extend(account::look(&plan, ca).await);
+    }
     findings
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::program::run;
-use crate::core::membership::manager::{Manager, Systemd};
+use crate::core::membership::manager::{Manager, OpenRc, Systemd};
 use crate::core::membership::preflight::{Finding, Stage};
 use crate::core::membership::unit::{NAMES, Service, judge};
 use crate::shell::tls::read_small_file;
@@ -16,15 +16,23 @@ pub const DROP_IN: &str = "/etc/rancher/k3s/config.yaml.d/zz-outrider.yaml";
 /// Where systemd leaves a sign that it manages this machine (sd_booted(3)).
 pub const SYSTEMD: &str = "/run/systemd/system";
 
+/// Where OpenRC has its state while it manages the machine.
+pub const OPENRC: &str = "/run/openrc";
+
 /// Time for one answer. systemd answers in milliseconds; one that is busy starting a machine may take seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is to be said of the service `name`, or of the first of [`NAMES`] that runs an agent, or that there is.
 pub async fn look(name: Option<&str>) -> Finding {
-    if !Path::new(SYSTEMD).exists() {
-        return Finding::skipped(Stage::Unit, "this machine is not managed by systemd");
-    }
-    match find(&Systemd, name).await {
+    let manager: &dyn Manager = match () {
+        () if Path::new(SYSTEMD).exists() => &Systemd,
+        () if Path::new(OPENRC).exists() => &OpenRc,
+        () => {
+            let text = "this machine is managed neither by systemd nor by OpenRC";
+            return Finding::skipped(Stage::Unit, text);
+        }
+    };
+    match find(manager, name).await {
         Ok(found) => judge(found.as_ref(), Path::new(DROP_IN).exists()),
         Err(text) => Finding::skipped(Stage::Unit, text),
     }

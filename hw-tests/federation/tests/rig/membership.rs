@@ -137,7 +137,7 @@ impl Rider {
 }
 
 /// The token of a vehicle's account, made as the files say.
-fn account_of(plane: &ControlPlane, name: &str) -> String {
+pub fn account_of(plane: &ControlPlane, name: &str) -> String {
     plane.apply(FLEET).unwrap();
     plane.apply(&ROLE.replace("veh-001", name)).unwrap();
     let path = format!("/api/v1/namespaces/outrider/secrets/{name}-token");
@@ -256,4 +256,67 @@ fn a_vehicle_out_of_reach_leaves_on_its_own_and_tells_the_server_when_there_is_a
         Ok(rider.ask(&["list"])?["deferred"].as_array().is_some_and(Vec::is_empty).then_some(()))
     });
     told.unwrap();
+}
+
+#[test]
+fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_earlier_self() {
+    let plane = &shared().red;
+    let mut first = Rider::new("twin", 63, &[red()]);
+    first.start();
+    first.wait("member", Some("red"));
+    let uid = || node(plane, "twin").map(|node| node["metadata"]["uid"].clone());
+    let before = uid();
+    let owned = wait_for("the Node to tell its vehicle", LIMIT, || {
+        let annotations =
+            node(plane, "twin").unwrap_or_default()["metadata"]["annotations"].clone();
+        Ok((annotations["outrider.internal/vehicle"] == "twin").then_some(()))
+    });
+    owned.unwrap();
+
+    // Another vehicle that was given the same name for its Node.
+    let mut second = Rider::new("other", 64, &[red()]);
+    let config = second.vehicle.host().read(CONFIG).unwrap();
+    let host = second.vehicle.host();
+    host.write(CONFIG, &config.replace("[k3s]", "[k3s]\nnode_name = \"twin\"")).unwrap();
+    host.write("/etc/outrider/red.account", &account_of(plane, "twin")).unwrap();
+    second.start();
+    let refused = wait_for("the second one to see the first", LIMIT, || {
+        let status = second.ask(&["list"]).unwrap_or_default();
+        let refusal = status["federations"][0]["refusal"].as_str().unwrap_or_default().to_owned();
+        Ok(refusal.contains("two vehicles have one name").then_some(()))
+    });
+    refused
+        .unwrap_or_else(|error| panic!("{error}\n{:#}", second.ask(&["list"]).unwrap_or_default()));
+    assert_eq!(second.unit(), "inactive");
+    assert_eq!(uid(), before);
+    assert_eq!(first.ask(&["list"]).unwrap()["state"], "member");
+    drop(second);
+
+    // The first one gets a new card: everything that was kept is gone, the password as well.
+    first.kill();
+    let host = first.vehicle.host();
+    host.run("systemctl", &["disable", "--now", UNIT]).unwrap();
+    let gone = "rm -rf /var/lib/outrider /etc/rancher/* /var/lib/rancher/*";
+    host.run("sh", &["-c", gone]).unwrap();
+    assert_eq!(uid(), before, "the Node is still there");
+    first.start();
+    first.wait("member", Some("red"));
+    assert!(uid().is_some_and(|uid| Some(uid) != before), "it is another Node");
+}
+
+#[test]
+fn a_vehicle_whose_node_was_deleted_leaves_and_does_not_come_back_at_once() {
+    let plane = &shared().red;
+    let mut rider = Rider::new("expelled", 65, &[red()]);
+    rider.start();
+    rider.wait("member", Some("red"));
+    plane.kubectl(&["delete", "node", "expelled", "--wait=false"]).unwrap();
+    let status = rider.wait("evaluating", Some("red"));
+    let refusal = status["federations"][0]["refusal"].as_str().unwrap_or_default();
+    assert!(refusal.contains("deleted at the server"), "{status:#}");
+    assert_eq!(rider.unit(), "inactive");
+    assert!(!rider.vehicle.host().path(DROP_IN).exists());
+    // Unless somebody says so.
+    rider.tell(&["join", "red"]);
+    rider.wait("member", Some("red"));
 }

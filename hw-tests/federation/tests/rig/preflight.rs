@@ -10,9 +10,11 @@ use federation::systemd::{self, Manager, UNIT};
 use federation::{AVERAGE, Traits, Vehicle, WORST};
 use serde_json::Value;
 
+use crate::membership::account_of;
 use crate::{RED, shared, vehicle, wait_ready};
 
 const CONFIG: &str = "/etc/outrider/outrider.toml";
+const ACCOUNT: &str = "/etc/outrider/red.account";
 const TOKEN: &str = "/etc/outrider/red.token";
 
 /// The program as the sources say, built as the test was.
@@ -33,11 +35,13 @@ pub fn outrider() -> PathBuf {
 fn told(name: &str, last: u8, token: &str) -> Vehicle {
     let vehicle = vehicle(name, last);
     let config = format!(
-        "[vehicle]\nname = \"{name}\"\n[[federation]]\nname = \"red\"\nservers = [\"{RED}\"]\ntoken_file = {TOKEN:?}\n"
+        "[vehicle]\nname = \"{name}\"\n[[federation]]\nname = \"red\"\nservers = [\"{RED}\"]\ntoken_file = {TOKEN:?}\n\
+         account_file = {ACCOUNT:?}\n"
     );
     vehicle.host().write(CONFIG, &config).unwrap();
     vehicle.host().write(TOKEN, token).unwrap();
-    vehicle.host().run("chmod", &["600", TOKEN]).unwrap();
+    vehicle.host().write(ACCOUNT, &account_of(&shared().red, name)).unwrap();
+    vehicle.host().run("chmod", &["600", TOKEN, ACCOUNT]).unwrap();
     vehicle
 }
 
@@ -92,6 +96,8 @@ fn a_federation_that_can_be_joined_passes_and_the_real_api_judges_the_token() {
         "name",
         "speed",
         "token",
+        "node",
+        "version",
     ];
     assert_eq!(stages, all);
     assert!(found.iter().all(|finding| finding[0] == "ok"), "{found:#?}");

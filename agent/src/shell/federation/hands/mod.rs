@@ -36,7 +36,7 @@ use self::observe::World;
 use self::places::Places;
 use super::program::run;
 pub use super::service::DROP_IN;
-use super::service::{SYSTEMD, find};
+use super::service::{OPENRC, SYSTEMD, find};
 pub use crate::core::membership::cleanup::NeverTouch;
 pub use crate::core::membership::drop_in::Equipment;
 use crate::core::membership::kept::{self, Wanted, is_folder_name};
@@ -47,9 +47,6 @@ use crate::core::membership::{Outcome, Unit, drop_in};
 
 /// Where k3s reads the password of its Node.
 pub const NODE_PASSWORD: &str = "/etc/rancher/node/password";
-
-/// Where OpenRC has its state while it manages the machine.
-const OPENRC: &str = "/run/openrc";
 
 /// Time for a manager to take an order. Those without a queue answer when a start script has ended.
 const ORDER_PATIENCE: Duration = Duration::from_secs(60);
@@ -222,6 +219,13 @@ impl Hands {
     #[must_use]
     pub fn equipped(&self) -> Option<String> {
         drop_in::equipped(&fs::read_to_string(&self.places.drop_in).ok()?)
+    }
+
+    /// Whether this vehicle has a password that the federation may know it by.
+    #[must_use]
+    pub fn has_password(&self, federation: &str) -> bool {
+        let kept = self.kept(federation).map(|folder| folder.join(places::PASSWORD));
+        kept.is_some_and(|kept| kept.exists()) || self.places.password.exists()
     }
 
     /// Folder of what is kept for a federation; its credentials are below `agent`.

@@ -23,7 +23,9 @@ const PRIVATE: u32 = 0o700;
 const UNPLACED: &str = ".outrider-new";
 
 const TOKEN: &str = "token";
-const PASSWORD: &str = "node-password";
+
+/// Name of a kept node password.
+pub const PASSWORD: &str = "node-password";
 const EARLIER: &str = "node-password.earlier";
 const CREDENTIALS: &str = "agent";
 
