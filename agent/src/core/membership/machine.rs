@@ -448,6 +448,7 @@ impl Machine {
         if let (Unit::Active | Unit::Starting, NodeSeen::Present { uid, ready: true }) =
             (facts.unit, &facts.node)
         {
+            self.because(format!("this vehicle's Node in {federation} is ready"));
             return self
                 .place(Place::Member { federation: federation.to_owned(), uid: uid.clone() });
         }
@@ -506,6 +507,7 @@ impl Machine {
                 let matter = Matter::Preflight(federation.to_owned());
                 self.held_up.insert(matter, Pause { until: now + length, length });
                 let text = "this vehicle's Node was deleted at the server".to_owned();
+                self.because(format!("{text}: leaving {federation}"));
                 self.refusals.insert(federation.to_owned(), text);
                 let uid = Some(uid.to_owned());
                 return self.leave_on(federation.to_owned(), uid, LeaveStep::Stop, None);
@@ -536,16 +538,26 @@ impl Machine {
     ) -> Option<(Option<LeaveStep>, Option<String>)> {
         let silent = self.silence(federation, now) > Duration::ZERO;
         let gracefully = Some(LeaveStep::Announce);
+        let no_more = format!("the operator wants no federation: leaving {federation}");
         match self.intent.wish.clone() {
             Wish::Hold => return None,
-            Wish::Leave { now: true } if silent => return Some((None, None)),
-            Wish::Leave { now: true } => return Some((Some(LeaveStep::Delete), None)),
-            Wish::Leave { now: false } => return Some((gracefully, None)),
-            Wish::Join(other) if other != federation => return Some((gracefully, Some(other))),
+            Wish::Leave { now: at_once } => {
+                self.because(no_more);
+                return match (at_once, silent) {
+                    (true, true) => Some((None, None)),
+                    (true, false) => Some((Some(LeaveStep::Delete), None)),
+                    (false, _) => Some((gracefully, None)),
+                };
+            }
+            Wish::Join(other) if other != federation => {
+                self.because(format!("the operator wants {other}: leaving {federation}"));
+                return Some((gracefully, Some(other)));
+            }
             Wish::Join(_) => return None,
             Wish::Policy => {}
         }
         let Some(policy) = self.federation(federation).cloned() else {
+            self.because(format!("{federation} is no longer configured: leaving it"));
             return Some((gracefully, None));
         };
         let contact = self.contacts.get(federation).copied().unwrap_or_default();
@@ -556,6 +568,11 @@ impl Machine {
         if let Some(leave_after) = policy.leave_after {
             let most = policy.strain_after + leave_after;
             if strained_for >= most {
+                let how = if silent { "out of contact" } else { "hardly in reach" };
+                self.because(format!(
+                    "{federation} was {how} for {}: leaving it",
+                    span(strained_for)
+                ));
                 return Some((gracefully.filter(|_| !silent), None));
             }
             if strained_for > Duration::ZERO {
@@ -567,6 +584,7 @@ impl Machine {
         }
         let better = self.best(now, Some(federation))?;
         if self.is_better(&better, federation) && self.is_ready_for(&better, now) {
+            self.because(format!("{better} is better: leaving {federation}"));
             return Some((gracefully.filter(|_| !silent), Some(better)));
         }
         None

@@ -2,15 +2,17 @@
 //! policy, by the operator's word, over links that are cut, and with power that fails.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use federation::image::IMAGE;
 use federation::systemd::{Manager, UNIT, install_unit};
-use federation::{ControlPlane, Process, Vehicle, wait_for};
+use federation::{ControlPlane, Options, Process, Shape, Vehicle, wait_for};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::preflight::outrider;
 use crate::{LIMIT, Shared, shared, vehicle};
@@ -39,9 +41,14 @@ struct Known<'a> {
 impl Rider {
     /// One that knows these federations; the program is not started.
     fn new(name: &str, last: u8, known: &[Known<'_>]) -> Rider {
+        Rider::with(name, last, known, false)
+    }
+
+    /// The same, with a real kubelet and real pods when `pods`.
+    fn with(name: &str, last: u8, known: &[Known<'_>], pods: bool) -> Rider {
         let vehicle = vehicle(name, last);
         let manager = Some(Manager::start(&vehicle).unwrap());
-        install_unit(&vehicle, false).unwrap();
+        install_unit(&vehicle, pods).unwrap();
         // As k3s's installer leaves it: it starts with the machine, whatever this program had in mind.
         vehicle.host().run("systemctl", &["enable", UNIT]).unwrap();
         let mut config = format!(
@@ -319,4 +326,86 @@ fn a_vehicle_whose_node_was_deleted_leaves_and_does_not_come_back_at_once() {
     // Unless somebody says so.
     rider.tell(&["join", "red"]);
     rider.wait("member", Some("red"));
+}
+
+/// A workload of one pod that can only run on this vehicle, or the pod that runs there.
+fn workload(node: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": node, "namespace": "default" },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "app": node } },
+            "template": {
+                "metadata": { "labels": { "app": node } },
+                "spec": {
+                    "nodeSelector": { "outrider.internal/vehicle": node },
+                    "containers": [
+                        { "name": "work", "image": IMAGE, "imagePullPolicy": "Never", "args": ["1"] } ],
+                },
+            },
+        },
+    })
+}
+
+fn wait_running(plane: &ControlPlane, rider: &Rider) {
+    let name = rider.vehicle.name();
+    let selector = format!("--selector=app={name}");
+    let running = wait_for("the pod to run", LIMIT, || {
+        let pods = plane.kubectl(&["get", "pods", &selector, "--output=json"])?;
+        let pods: Value = serde_json::from_str(&pods).map_err(|error| error.to_string())?;
+        let mut items = pods["items"].as_array().into_iter().flatten();
+        Ok(items
+            .any(|pod| pod["status"]["phase"] == "Running" && pod["spec"]["nodeName"] == name)
+            .then_some(()))
+    });
+    running
+        .unwrap_or_else(|error| panic!("{error}\n{:#}", rider.ask(&["list"]).unwrap_or_default()));
+}
+
+#[test]
+fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
+    let Shared { ground, red: first } = shared();
+    // On the same switch as the other, and out of reach at first.
+    let address = Ipv4Addr::new(10, 77, 0, 13);
+    let second =
+        ControlPlane::start(ground, "violet", address, &Options::new(Shape::Federation)).unwrap();
+    let violet =
+        Known { name: "violet", plane: &second, priority: 20, more: "leave_after = \"20s\"" };
+    let mut rider = Rider::with("mover", 66, &[red(), violet], true);
+    ground.cut(address).unwrap();
+    for plane in [first, &second] {
+        wait_for("the account that pods run under", LIMIT, || {
+            plane.get("/api/v1/namespaces/default/serviceaccounts/default")
+        })
+        .unwrap();
+        plane.apply(&workload("mover").to_string()).unwrap();
+    }
+    rider.start();
+    rider.wait("member", Some("red"));
+    wait_running(first, &rider);
+    let pods = || rider.vehicle.host().processes("/pod").unwrap();
+    let before = pods();
+    assert_eq!(before.len(), 2, "sandbox and workload: {before:?}");
+
+    ground.restore(address).unwrap();
+    rider.wait("member", Some("violet"));
+    assert_eq!(node(first, "mover"), None, "red was told");
+    wait_running(&second, &rider);
+    let after = pods();
+    assert_eq!(after.len(), 2, "only the new ones: {after:?}");
+    assert!(after.keys().all(|pid| !before.contains_key(pid)), "{before:?} {after:?}");
+
+    // The better federation goes out of reach: the vehicle stays as long as it was told, and its pods with it.
+    ground.cut(address).unwrap();
+    rider.wait("strained", Some("violet"));
+    assert_eq!(pods(), after, "pods keep running");
+    rider.wait("member", Some("red"));
+    wait_running(first, &rider);
+    assert!(pods().keys().all(|pid| !after.contains_key(pid)));
+    let status = rider.ask(&["list"]).unwrap();
+    assert_eq!(status["deferred"][0]["federation"], "violet", "{status:#}");
+    rider.tell(&["hold"]);
+    rider.wait("held", Some("red"));
 }

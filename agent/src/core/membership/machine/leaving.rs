@@ -30,6 +30,7 @@ impl Machine {
                 self.held_up.remove(&Matter::Step);
                 self.unanswered_since = None;
                 if done == LeaveStep::Strip {
+                    self.because(format!("everything of {federation} is put away"));
                     // k3s may have started again after its Node was deleted, which makes another.
                     self.owe(Deferred { federation, uid: None });
                     if let Some(facts) = &mut self.facts {
