@@ -28,6 +28,7 @@ const BESIDE: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "LICENSE-APACHE"),
     ("LICENSE-MIT", "LICENSE-MIT"),
     ("images/systemd/outrider.service", "outrider.service"),
+    ("images/systemd/outrider-federation.conf", "outrider-federation.conf"),
     ("images/systemd/outrider-fleet.service", "outrider-fleet.service"),
     ("images/config/outrider.toml", "outrider.toml"),
 ];

@@ -7,6 +7,7 @@ mod beside;
 mod clean_up;
 mod equip;
 mod laid;
+mod sandbox;
 mod service;
 mod snapshot;
 

@@ -14,6 +14,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::PRIVILEGES;
 use super::link;
 use super::observe::{BUNDLES, CNI, World, entries, interfaces, mounts};
 use crate::core::membership::Outcome;
@@ -58,6 +59,15 @@ pub fn sweep(places: &Places, never: &NeverTouch) -> Result<Left, Outcome> {
 
 fn not_yet(text: String) -> Outcome {
     Outcome::NotYet { after: AGAIN, text }
+}
+
+/// Only a person helps against a missing right.
+fn failed(doing: &str, what: &str, error: &io::Error) -> Outcome {
+    let text = format!("{doing} {what}: {error}");
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Outcome::Refused(format!("{text}; {PRIVILEGES}")),
+        _ => not_yet(text),
+    }
 }
 
 pub fn unseen(error: io::Error) -> Outcome {
@@ -148,7 +158,7 @@ fn undo(point: &Path) -> Result<(), Outcome> {
     match undone {
         // Undone meanwhile.
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(error) => Err(not_yet(format!("undoing the mount {}: {error}", point.display()))),
+        Err(error) => Err(failed("undoing the mount", &point.display().to_string(), &error.into())),
     }
 }
 
@@ -178,8 +188,7 @@ fn delete_interfaces(places: &Places, never: &NeverTouch, left: &mut Left) -> Re
             return Err(not_yet(format!("interfaces do not go: {}", plan.delete.join(", "))));
         }
         for name in plan.delete {
-            link::delete(&name)
-                .map_err(|error| not_yet(format!("deleting the interface {name}: {error}")))?;
+            link::delete(&name).map_err(|error| failed("deleting the interface", &name, &error))?;
             if name == BRIDGE {
                 tracing::info!("deleted the bridge {BRIDGE} of pods");
             }
@@ -261,6 +270,6 @@ fn remove(path: &Path) -> Result<(), Outcome> {
     match removed {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(not_yet(format!("removing {}: {error}", path.display()))),
+        Err(error) => Err(failed("removing", &path.display().to_string(), &error)),
     }
 }

@@ -5,6 +5,9 @@
 //! touches one file of k3s's configuration, [`DROP_IN`]; it never runs `k3s-killall.sh` or the uninstall script, which stop every
 //! k3s of the machine; it never touches images, `server/`, or anything of another k3s.
 //!
+//! All of it takes root, and a unit that sees the machine's own mounts: `images/systemd/outrider-federation.conf` is the drop-in
+//! for that.
+//!
 //! # What is kept
 //!
 //! Below [`Settings::keep`], for root alone, one folder for each federation:
@@ -65,6 +68,9 @@ const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(180);
 
 /// When to look again at a clean-up that takes longer.
 const CLEAN_UP_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a person does when a right is missing.
+const PRIVILEGES: &str = "let it run as root and without a sandbox: outrider-federation.conf is a drop-in of systemd for that";
 
 /// What has to be known of this vehicle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,11 +281,9 @@ impl Hands {
         let guard = Arc::clone(&self.cleaning).try_lock_owned().map_err(busy)?;
         self.stopped().await?;
         if !observe::sees_the_machine() {
-            return Err(Outcome::Refused(
-                "this agent does not see the machine's own mounts, network and processes; it has to run as root, and its unit \
-                 without PrivateTmp=, PrivateDevices=, PrivateNetwork=, ProtectSystem=, ProtectHome= and the like"
-                    .to_owned(),
-            ));
+            return Err(Outcome::Refused(format!(
+                "this agent does not see the machine's own mounts, network and processes; {PRIVILEGES}"
+            )));
         }
         let (data, never) = (self.settings.data_folder.clone(), never.clone());
         let swept = spawn_blocking(move || {

@@ -202,7 +202,9 @@ fn complaint(doing: &str, path: &Path, error: &io::Error) -> String {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free room on that disk",
         io::ErrorKind::ReadOnlyFilesystem => "; it has to be writable for k3s to change clusters",
-        io::ErrorKind::PermissionDenied => "; run this agent as root",
+        io::ErrorKind::PermissionDenied => {
+            "; this agent has to run as root for that, see outrider-federation.conf"
+        }
         _ => "",
     };
     format!("{doing} {}: {error}{remedy}", path.display())
