@@ -12,7 +12,7 @@
 //! | a mount below `/run/k3s` | the container or sandbox in its path, or its overlay's folders |
 //! | a port of `cni0`, a rule of a `CNI-` chain | the network plugin's result, or the rule's comment, names such a sandbox |
 //!
-//! With no other Kubernetes in the same view of mounts, whatever lies in the places of k3s (below `/run/k3s`,
+//! With no other Kubernetes that has the same folders, whatever lies in the places of k3s (below `/run/k3s`,
 //! `/var/lib/kubelet/pods` and `plugins`, `/run/netns/cni-*`, `/var/lib/cni`) is what is left of it, even when the evidence was lost
 //! with the power; with none in the same network, so are `cni0`, its ports, flannel's interfaces and the chains `KUBE-`, `CNI-`
 //! and `FLANNEL`. While another one lives there ([`processes::others`]), only that is removed for which there is evidence, and the

@@ -37,7 +37,7 @@ impl World {
         let processes = processes(&places.data)?;
         let claims = claims(places);
         let others = others(&processes, &claims);
-        let alone_in_mounts = !others.iter().any(|other| other.same_mounts);
+        let alone_in_mounts = !others.iter().any(|other| shares_folders(other, places));
         let alone_in_network =
             !others.iter().any(|other| other.same_network && has_network_part(other));
         Ok(World { claims, alone_in_mounts, alone_in_network, processes })
@@ -118,6 +118,20 @@ fn is_file_of(process: &Process, exe: &Path, data: &Path) -> bool {
 
 fn namespaces(process: &str) -> [Option<PathBuf>; 2] {
     ["mnt", "net"].map(|kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok())
+}
+
+/// Whether another one has its pods in the same folders. One in a container sees others there; one in a sandbox of its service
+/// manager has mounts of its own, and the same folders.
+fn shares_folders(process: &Process, places: &Places) -> bool {
+    let root = PathBuf::from(format!("/proc/{}/root", process.pid));
+    let same = |folder: &Path| {
+        let theirs = fs::metadata(root.join(folder.strip_prefix("/").unwrap_or(folder)));
+        let ours = fs::metadata(folder);
+        ours.is_ok_and(|ours| {
+            theirs.is_ok_and(|theirs| (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
+        })
+    };
+    process.same_mounts || same(&places.kubelet) || same(&places.run)
 }
 
 /// Whether another k3s has pods: a mere control plane has no network of its own.
