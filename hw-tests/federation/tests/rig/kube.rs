@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use federation::https::block_on;
+use federation::https::{Call, block_on};
 use federation::image::IMAGE;
 use federation::{AVERAGE, Traits, Vehicle, wait_for};
+use hyper::Method;
+use outrider::core::membership::kube::drain::Pod;
 use outrider::core::membership::kube::{
     Announcement, DrainPolicy, LEAVING, Loss, MemberName, NETWORK_COST, Owner, Progress, Taint,
     Word, ZONE,
@@ -250,7 +252,8 @@ fn template(app: &str, node: &str, more: &Value) -> Value {
     let mut spec = json!({
         "nodeSelector": { "kubernetes.io/hostname": node },
         "containers": [{ "name": "work", "image": IMAGE, "imagePullPolicy": "Never" }],
-        "terminationGracePeriodSeconds": 1,
+        // Nobody waits for those whose end is not looked at.
+        "terminationGracePeriodSeconds": 0,
     });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
@@ -440,6 +443,14 @@ fn an_average_link_carries_every_operation_and_lists_of_several_pages() {
         red.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string())
     };
     make(60).unwrap();
+
+    // The server heeds whose eviction it is: a pod of the same name that was made meanwhile stays.
+    let other = json!({ "items": [
+        { "metadata": { "name": "many-0", "namespace": "default", "uid": "of-an-earlier-one" } } ] });
+    let (other, _) = Pod::read_page(other.to_string().as_bytes()).unwrap();
+    let path = "/api/v1/namespaces/default/pods/many-0/eviction";
+    let evict = Call::with(Method::POST, path, "application/json", other[0].eviction());
+    assert_eq!(red.call(evict).unwrap().status, 409);
     red.apply(HOST_ROLE).unwrap();
     let (own, host) = (account(&vehicle, "remote"), token(&vehicle, "outrider-host", "host-token"));
     on(&vehicle, async || {

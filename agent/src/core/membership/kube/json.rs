@@ -1,4 +1,4 @@
-//! Reads what the API answers and keeps of it only what is used: of a Node, a thirtieth. One small reader for every kind of object
+//! Reads what the API answers and keeps of it only what is used. One small reader for every kind of object
 //! takes less room in the program than a derived one for each, and less memory than a reader that keeps everything.
 
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};

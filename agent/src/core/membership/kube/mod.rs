@@ -63,5 +63,5 @@ pub const MERGE_PATCH: &str = "application/merge-patch+json";
 /// Media type of everything else.
 pub const JSON: &str = "application/json";
 
-/// Objects that are asked for at a time: a pod has about 8 kB, a Node 15 kB.
+/// Objects that are asked for at a time: a pod has some kilobytes, a Node 4 and more with the images that it lists.
 pub const PAGE: usize = 50;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::json::{list, page, read, text};
 use super::{LEAVING, Page, VEHICLE, wall_ms};
@@ -148,11 +148,16 @@ const NAMES: [&str; 3] = ["Hostname", "InternalDNS", "ExternalDNS"];
 
 /// The texts of an object by key.
 fn texts(object: &Value, place: &str) -> BTreeMap<String, String> {
-    let texts = object.pointer(place).and_then(Value::as_object).into_iter().flatten();
-    texts.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    let mut texts = BTreeMap::new();
+    for (key, value) in object.pointer(place).and_then(Value::as_object).into_iter().flatten() {
+        if let Some(text) = value.as_str() {
+            texts.insert(key.clone(), text.to_owned());
+        }
+    }
+    texts
 }
 
-/// What a kubelet says by its Lease: a tenth of the bytes of the Node, and renewed every 10 s.
+/// What a kubelet says by its Lease: 845 bytes where the Node has 4,246 and more, renewed every 10 s.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Identity of the Node that it is of; empty when it does not say.
@@ -230,10 +235,14 @@ pub fn back(uid: &str) -> Vec<u8> {
 /// Merge patch that sets annotations (`annotations`) or labels (`labels`), and removes those that are `None`.
 #[must_use]
 pub fn keys(kind: Keys, keys: &BTreeMap<String, Option<String>>, uid: Option<&str>) -> Vec<u8> {
-    let mut metadata = serde_json::Map::new();
-    metadata.insert(kind.field().to_owned(), json!(keys));
+    let mut values = Map::new();
+    for (key, value) in keys {
+        values.insert(key.clone(), value.clone().into());
+    }
+    let mut metadata = Map::new();
+    metadata.insert(kind.field().to_owned(), Value::Object(values));
     if let Some(uid) = uid {
-        metadata.insert("uid".to_owned(), json!(uid));
+        metadata.insert("uid".to_owned(), uid.into());
     }
     json!({ "metadata": metadata }).to_string().into_bytes()
 }

@@ -1,5 +1,6 @@
-//! What is said at the own Node, and how seldom. A word costs the mesh a kilobyte and every watcher of the Node as much again, so
-//! it is repeated only when it changed by enough, and not more often than once a minute; that the vehicle leaves is said at once.
+//! What is said at the own Node, and how seldom. A word costs the mesh some kilobytes, and for every watcher of the Node as many
+//! again, so it is repeated only when it changed by enough, and not more often than once a minute; that the vehicle leaves is
+//! said at once.
 //!
 //! | annotation | changes by enough when |
 //! |---|---|
@@ -11,13 +12,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::{AGENT_VERSION, GATHERED, LEAVING, NETWORK_COST, VEHICLE, written};
 use crate::core::membership::Outcome;
 use crate::core::time::Mono;
 
-/// Shortest time between two words. At 1.5 kB each, with headers, that is at most 2 MB a day; a Lease alone takes 8.
+/// Shortest time between two words. At 4.5 kB each, with answer and headers, that is 6.5 MB a
+/// day at most; the Lease that every node renews takes 8.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Streams that are named; the others are summed up.
@@ -51,7 +53,9 @@ impl Announcement {
     /// The annotation that says so, or takes it back.
     #[must_use]
     pub fn annotation(leaving: Option<&Announcement>) -> BTreeMap<String, Option<String>> {
-        BTreeMap::from([(LEAVING.to_owned(), leaving.map(Announcement::value))])
+        let mut annotation = BTreeMap::new();
+        annotation.insert(LEAVING.to_owned(), leaving.map(Announcement::value));
+        annotation
     }
 }
 
@@ -79,17 +83,20 @@ impl Word {
         annotations.insert(VEHICLE.to_owned(), Some(self.vehicle.clone()));
         annotations.insert(AGENT_VERSION.to_owned(), Some(self.agent_version.clone()));
         annotations.insert(NETWORK_COST.to_owned(), Some(cost));
-        annotations.insert(GATHERED.to_owned(), Some(json!(self.bytes()).to_string()));
+        annotations.insert(GATHERED.to_owned(), Some(Value::Object(self.bytes()).to_string()));
         annotations
     }
 
     /// Bytes of the first streams by name, and the sum of the others.
-    fn bytes(&self) -> BTreeMap<&str, u64> {
-        let mut bytes = BTreeMap::new();
-        for (index, (stream, count)) in self.gathered.iter().enumerate() {
-            let name = if index < STREAMS_MAX { stream.as_str() } else { OTHERS };
-            let sum: &mut u64 = bytes.entry(name).or_default();
-            *sum = sum.saturating_add(*count);
+    fn bytes(&self) -> Map<String, Value> {
+        let mut bytes = Map::new();
+        for (stream, count) in self.gathered.iter().take(STREAMS_MAX) {
+            bytes.insert(stream.clone(), (*count).into());
+        }
+        if self.gathered.len() > STREAMS_MAX {
+            let others = self.gathered.values().skip(STREAMS_MAX);
+            let sum = others.fold(0, |sum: u64, count| sum.saturating_add(*count));
+            bytes.insert(OTHERS.to_owned(), sum.into());
         }
         bytes
     }

@@ -28,10 +28,22 @@
 //!
 //! # Why not a client library
 //!
-//! Measured in a release build for x86-64: `kube`'s client adds 2,706 kB, `kube-core` over a connection of our own 270 kB, of 4 MiB
-//! for the whole program. Ten requests with fixed bodies need neither discovery nor generated types. It also spares four traps
-//! that were met there: retries of 429 that cannot be seen (15 times by default), an eviction whose precondition is sent under a
-//! name that servers drop, taints that are replaced by a strategic merge, and watches that need a field selector.
+//! Measured in release builds for x86-64: `kube`'s client adds 2,706 kB, `kube-core` over a connection of our own 270 kB, this one
+//! 111 kB with a caller of every operation, of 4 MiB for the whole program. Ten requests with fixed bodies need neither discovery
+//! nor generated types. It also spares four traps that were met there: retries of 429 that cannot be seen (15 times by default),
+//! an eviction whose precondition is sent under a name that servers drop, taints that are replaced by a strategic merge, and
+//! watches that need a field selector.
+//!
+//! # What an operation costs
+//!
+//! Measured at a link of 400 ms there and back, for [`announce`](Cluster::announce), TCP and acknowledgements included:
+//!
+//! | | time | bytes from the server | bytes to it |
+//! |---|---|---|---|
+//! | first, with the server's authority | 2.5 s | 7,100 | 3,000 |
+//! | over a new connection | 1.2 s | 5,000 | 2,000 |
+//! | over one that is kept | 0.42 s | 3,700 | 1,300 |
+//! | [`seen`](Cluster::seen), over one that is kept | 0.43 s | 3,600 | 1,100 |
 
 mod credential;
 mod drain;
@@ -130,7 +142,7 @@ impl Cluster {
 
     /// The own Node, for the machine: ready when its kubelet was heard of after `since_ms`, the start of its unit in milliseconds
     /// since 1970. May be asked often: a Node that was ready is asked for again every five minutes, and in between its Lease, which
-    /// has a tenth of the bytes and is gone with it.
+    /// has a fifth of the bytes and is gone with it.
     ///
     /// # Errors
     /// What hinders.

@@ -54,7 +54,7 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 const AUTHORITY_BYTES_MAX: usize = 64 << 10;
 
 /// What is asked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Request<'a> {
     pub(super) method: Method,
     /// Path and query.
@@ -64,8 +64,8 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// What is to be answered. Whoever changes an object gets it back, and a Node has 15 kB; of a patched one only the metadata is
-    /// wanted, or all of it by a server that cannot do that.
+    /// What is to be answered. Whoever changes an object gets it back, and a Node has 4 kB, and more with the images that it lists;
+    /// of a patched one only the metadata is wanted, or all of it from a server that cannot do that.
     fn accept(&self) -> &'static str {
         if self.method == Method::PATCH {
             return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
