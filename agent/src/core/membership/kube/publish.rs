@@ -18,7 +18,7 @@ use super::{AGENT_VERSION, GATHERED, LEAVING, NETWORK_COST, VEHICLE, written};
 use crate::core::membership::Outcome;
 use crate::core::time::Mono;
 
-/// Shortest time between two words. At 4.5 kB each, with answer and headers, that is 6.5 MB a
+/// Shortest time between two words. At 4 kB each, with answer and headers, that is 6 MB a
 /// day at most; the Lease that every node renews takes 8.
 pub const INTERVAL: Duration = Duration::from_secs(60);
 
