@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::NeverTouch;
 
 /// The bridge into which pods are plugged.
-pub const BRIDGE: &str = "cni0";
+const BRIDGE: &str = "cni0";
 
 /// Interfaces that flannel and kube-proxy make.
 const OWN: [&str; 5] = ["flannel.1", "flannel-v6.1", "flannel-wg", "flannel-wg-v6", "kube-ipvs0"];

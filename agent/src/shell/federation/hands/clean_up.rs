@@ -19,7 +19,7 @@ use super::link;
 use super::observe::{BUNDLES, CNI, World, entries, interfaces, mounts};
 use crate::core::membership::Outcome;
 use crate::core::membership::cleanup::NeverTouch;
-use crate::core::membership::cleanup::interfaces::{self, BRIDGE};
+use crate::core::membership::cleanup::interfaces;
 use crate::core::membership::cleanup::mounts::{self, Places, is_mounted};
 use crate::core::membership::cleanup::processes::{Identity, Next, Process, next};
 
@@ -156,8 +156,12 @@ fn undo(point: &Path) -> Result<(), Outcome> {
         undone => undone,
     };
     match undone {
+        Ok(()) => {
+            tracing::debug!("undid the mount {}", point.display());
+            Ok(())
+        }
         // Undone meanwhile.
-        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
         Err(error) => Err(failed("undoing the mount", &point.display().to_string(), &error.into())),
     }
 }
@@ -189,9 +193,7 @@ fn delete_interfaces(places: &Places, never: &NeverTouch, left: &mut Left) -> Re
         }
         for name in plan.delete {
             link::delete(&name).map_err(|error| failed("deleting the interface", &name, &error))?;
-            if name == BRIDGE {
-                tracing::info!("deleted the bridge {BRIDGE} of pods");
-            }
+            tracing::debug!("deleted the interface {name}");
         }
         sleep(LOOK);
     }
@@ -268,7 +270,10 @@ fn remove(path: &Path) -> Result<(), Outcome> {
         Err(error) => Err(error),
     };
     match removed {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            tracing::debug!("removed {}", path.display());
+            Ok(())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed("removing", &path.display().to_string(), &error)),
     }

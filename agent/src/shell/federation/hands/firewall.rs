@@ -78,7 +78,10 @@ async fn remove(program: &Path, scope: Scope<'_>) -> Result<Result<bool, String>
         }
         let restore = [with("restore"), "--noflush".to_owned(), "--wait=5".to_owned()];
         complaint = match run(&restore, &script, PATIENCE).await {
-            Ok(said) if said.code == Some(0) => String::new(),
+            Ok(said) if said.code == Some(0) => {
+                tracing::debug!("removed rules by `{}`:\n{script}", with("restore"));
+                String::new()
+            }
             Ok(said) => said.error,
             Err(text) => text,
         };

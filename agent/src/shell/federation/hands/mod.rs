@@ -254,9 +254,7 @@ impl Hands {
         let (places, federation) = (self.places.clone(), federation.to_owned());
         blocking(move || places.perform(kept::strip(&places.look()?, &federation)?)).await
     }
-}
 
-impl Hands {
     /// Stops the service if need be, and removes what it left on this machine: containers, mounts, networks, interfaces, rules
     /// and state; see [`crate::core::membership::cleanup`] for what is whose. Images stay.
     pub async fn clean_up(&self, never: &NeverTouch) -> CleanedUp {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::places::Places;
-use super::{Equipment, equip};
+use super::{Commands, Equipment, Hands, ManagerChoice, Settings, equip};
 use crate::core::membership::kept;
-use crate::core::membership::{CaHash, Server, Token};
+use crate::core::membership::{CaHash, Outcome, Server, Token, Unit};
 
 const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -146,5 +146,69 @@ fn what_cannot_be_written_is_named_and_nothing_is_changed() {
     assert_eq!(files(tree(folder.path())), before);
     for name in ["../purple", "", ".operator", "a/b"] {
         assert!(equip(&places, &equipment(name)).is_err(), "{name}");
+    }
+}
+
+/// A manager of one service, whose state is whether a file of its name is there.
+fn by_commands(folder: &Path) -> Hands {
+    let command = |script: &str| -> Vec<String> {
+        let script = format!("cd {} && {script}", folder.display());
+        ["sh", "-c", &script, "sh", "{unit}"].map(str::to_owned).into()
+    };
+    let commands = Commands {
+        start: command("echo started >> log && touch \"$1\""),
+        restart: command("echo restarted >> log && touch \"$1\""),
+        stop: command("[ ! -e stuck ] && rm \"$1\" || [ -e stuck ]"),
+        status: command("[ ! -e gone ] || exit 4; [ -e \"$1\" ] || exit 3"),
+    };
+    Hands::new(Settings {
+        manager: Some(ManagerChoice::Commands(commands)),
+        unit: Some("k3s it's".to_owned()),
+        data_folder: folder.join("k3s"),
+        keep: folder.join("keep"),
+    })
+}
+
+#[tokio::test]
+async fn any_manager_can_be_told_by_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let hands = by_commands(folder.path());
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!(hands.unit().await, Ok(Unit::Stopped));
+    for _ in 0..2 {
+        assert_eq!(hands.start().await, Outcome::Done);
+        assert_eq!(hands.unit().await, Ok(Unit::Active));
+    }
+    assert_eq!(hands.restart().await, Outcome::Done);
+    assert_eq!(log(), "started\nrestarted\n");
+
+    fs::write(folder.path().join("stuck"), "").unwrap();
+    assert!(matches!(hands.stop().await, Outcome::NotYet { .. }));
+    fs::remove_file(folder.path().join("stuck")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(hands.stop().await, Outcome::Done);
+        assert_eq!(hands.unit().await, Ok(Unit::Stopped));
+    }
+    fs::write(folder.path().join("gone"), "").unwrap();
+    assert_eq!(hands.unit().await, Ok(Unit::Absent));
+    assert_eq!(hands.stop().await, Outcome::Done);
+    let Outcome::Refused(text) = hands.start().await else { panic!("there is nothing to start") };
+    assert!(text.contains("k3s it's"), "{text}");
+}
+
+#[tokio::test]
+async fn a_manager_that_cannot_be_asked_is_not_taken_for_an_absent_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = || vec!["/no/such/manager".to_owned()];
+    let commands =
+        Commands { start: nobody(), restart: nobody(), stop: nobody(), status: nobody() };
+    let settings = Settings {
+        manager: Some(ManagerChoice::Commands(commands)),
+        ..by_commands(folder.path()).settings
+    };
+    let hands = Hands::new(settings);
+    assert!(hands.unit().await.unwrap_err().contains("/no/such/manager"));
+    for outcome in [hands.start().await, hands.stop().await, hands.strip("purple").await] {
+        assert!(matches!(outcome, Outcome::NotYet { .. }), "{outcome:?}");
     }
 }
