@@ -25,6 +25,7 @@ pub const FOR_TESTS: &[Program] = &[
     (&["etcd"], "etcd-server"),
     (&["ip"], "iproute2"),
     (&["ethtool"], "ethtool"),
+    (&["iptables-nft-save"], "iptables"),
     (&["openssl"], "openssl"),
     (&["containerd"], "containerd"),
     (&["runc"], "runc"),
