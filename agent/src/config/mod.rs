@@ -302,6 +302,8 @@ pub struct K3s {
     pub node_name: Option<String>,
     /// Address of the mesh by which others reach the Node.
     pub node_ip: Option<String>,
+    /// Interface of the mesh that carries the network of pods.
+    pub interface: Option<String>,
     /// Region of the Node.
     pub region: Option<String>,
     /// Zone of the Node.
@@ -563,6 +565,7 @@ impl Config {
                 data_folder: PathBuf::new(),
                 node_name: None,
                 node_ip: None,
+                interface: None,
                 region: None,
                 zone: None,
                 labels: Vec::new(),

@@ -132,6 +132,16 @@ pub(crate) fn address(text: &str) -> Result<(), String> {
     }
 }
 
+/// Accepts the name of an interface (`IFNAMSIZ` of Linux).
+pub(crate) fn interface(text: &str) -> Result<(), String> {
+    let fits = (1..16).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+    if fits && !text.starts_with('.') {
+        return Ok(());
+    }
+    Err(format!("`{}` cannot be the name of an interface, such as `wlan0`", text.escape_debug()))
+}
+
 /// Accepts the zone of a Node.
 pub(crate) fn zone(text: &str) -> Result<(), String> {
     kube::label(kube::ZONE, text)

@@ -61,6 +61,15 @@ pub(super) const K3S: Section = Section {
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
+            name: "interface",
+            doc: "Interface of the mesh that carries the network of pods (k3s's `flannel-iface`). It must be \
+                  there when k3s starts.",
+            preset: Preset::Unset("k3s takes that of the default route, which a mesh may not have"),
+            example: "\"wlan0\"",
+            field: Field::OptionalText(place!(k3s.interface), rules::interface),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
             name: "region",
             doc: "Label `topology.kubernetes.io/region` of the Node.",
             preset: Preset::Unset("no such label"),

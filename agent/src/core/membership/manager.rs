@@ -184,6 +184,7 @@ fn service(unit: &str, state: Unit) -> Service {
     Service {
         name: unit.to_owned(),
         state,
+        waits: false,
         command: Vec::new(),
         environment: BTreeMap::new(),
         environment_files: Vec::new(),

@@ -120,6 +120,7 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
     let machine = steward.machine();
     let (view, intent) = (machine.view(), machine.intent());
     let since = now.since(view.since);
+    let reason = steward.blind().unwrap_or(&view.reason);
     let federations = policy.federations.iter().map(|(name, federation)| {
         let contact = machine.contact(name);
         FederationStatus {
@@ -140,8 +141,8 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
         state: view.state,
         federation: view.federation.clone(),
         since_ms: millis(since),
-        reason: view.reason.clone(),
-        sentence: format!("{} {}: {}", view.state.title(), span(since), view.reason),
+        reason: reason.to_owned(),
+        sentence: format!("{} {}: {reason}", view.state.title(), span(since)),
         wish: intent.wish.word().to_owned(),
         federations: federations.collect(),
         deferred: owed.collect(),

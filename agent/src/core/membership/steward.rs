@@ -3,7 +3,7 @@
 //!
 //! The way to a federation costs what the mesh says, as long as its server answers; a vehicle without a mesh takes every server
 //! that answers for one perfect hop away. A server is tried by connecting to it (one round trip, some 200 bytes), and no longer
-//! counts as answering after [`SILENT_AFTER`] tries in vain.
+//! counts as answering after three tries in vain.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -78,8 +78,8 @@ pub enum Report {
     },
     /// This vehicle was looked at.
     Looked {
-        /// Its unit, if its manager answered.
-        unit: Option<Unit>,
+        /// Its unit, or why its manager did not tell.
+        unit: Result<Unit, String>,
         /// What it is equipped for.
         equipped: Option<String>,
     },
@@ -198,6 +198,8 @@ pub struct Steward {
     machine: Machine,
     servers: BTreeMap<String, Server>,
     unit: Option<(Unit, Option<String>)>,
+    /// Why the vehicle could not be looked at last time.
+    blind: Option<String>,
     looking: bool,
     look_due: Mono,
     node: NodeSeen,
@@ -227,6 +229,7 @@ impl Steward {
             servers: servers.collect(),
             machine: Machine::new(policy, intent, now),
             unit: None,
+            blind: None,
             looking: false,
             look_due: now,
             node: NodeSeen::Unknown,
@@ -259,13 +262,19 @@ impl Steward {
         self.servers.get(federation)?.round_trip.smoothed()
     }
 
+    /// Why nothing is known of this vehicle's k3s, if that is so.
+    #[must_use]
+    pub fn blind(&self) -> Option<&str> {
+        self.blind.as_deref().filter(|_| self.unit.is_none())
+    }
+
     /// Why the intent is not durable, if it is not although it was tried.
     #[must_use]
     pub fn unsaved(&self) -> Option<&str> {
         self.unsaved.as_deref()
     }
 
-    /// When [`Steward::go_on`] is due at the latest.
+    /// When [`Steward::tick`] is due at the latest.
     #[must_use]
     pub fn deadline(&self) -> Mono {
         let tries =
@@ -310,10 +319,14 @@ impl Steward {
             }
             Report::Looked { unit, equipped } => {
                 self.looking = false;
-                // A manager that is busy is asked again; nothing is done on a guess.
-                if let Some(unit) = unit {
-                    self.unit = Some((unit, equipped));
-                    self.tell_facts(now, &mut orders);
+                match unit {
+                    Ok(unit) => {
+                        self.blind = None;
+                        self.unit = Some((unit, equipped));
+                        self.tell_facts(now, &mut orders);
+                    }
+                    // It is asked again; nothing is done on a guess.
+                    Err(text) => self.blind = Some(text),
                 }
                 self.look_due = now + if self.is_changing() { LOOK_SOON } else { LOOK_EVERY };
             }

@@ -31,6 +31,8 @@ pub struct Service {
     pub name: String,
     /// Whether it runs.
     pub state: Unit,
+    /// It ended and waits to be started again by its manager, as a k3s does that was told of no server.
+    pub waits: bool,
     /// Program and arguments.
     pub command: Vec<String>,
     /// Environment as the unit sets it.
@@ -40,7 +42,8 @@ pub struct Service {
 }
 
 /// What [`Service::from_systemd`] wants to be shown, for `systemctl show --property=`.
-pub const PROPERTIES: &str = "LoadState,ActiveState,Job,ExecStart,Environment,EnvironmentFiles";
+pub const PROPERTIES: &str =
+    "LoadState,ActiveState,SubState,Job,ExecStart,Environment,EnvironmentFiles";
 
 impl Service {
     /// Reads what `systemctl show` printed of [`PROPERTIES`]. `None` when there is no such unit.
@@ -74,6 +77,7 @@ impl Service {
         Some(Service {
             name: name.to_owned(),
             state,
+            waits: first("SubState").starts_with("auto-restart"),
             command: words(command),
             environment: environment.iter().filter_map(|word| assignment(word)).collect(),
             environment_files: files.filter(|file| !file.is_empty()).map(str::to_owned).collect(),
@@ -147,7 +151,7 @@ pub fn judge(service: Option<&Service>, equipped: bool) -> Finding {
         );
     }
     let runs = matches!(service.state, Unit::Active | Unit::Starting | Unit::Stopping);
-    if runs && !equipped {
+    if runs && !service.waits && !equipped {
         return bad(
             format!("the service {name} runs already, in a cluster that somebody else chose"),
             format!("`systemctl disable --now {name}` if this agent is to choose from now on"),
@@ -221,6 +225,9 @@ mod tests {
             ["/etc/default/k3s-agent", "/etc/systemd/system/k3s-agent.service.env"]
         );
         assert_eq!(service.state, Unit::Stopped);
+        assert!(judge(Some(&self::service("", "activating")), false).verdict != Verdict::Good);
+        let waits = self::service("", "activating\nSubState=auto-restart");
+        assert!(judge(Some(&waits), false).verdict == Verdict::Good, "it goes nowhere by itself");
         assert!(judge(Some(&service), false).verdict == Verdict::Good);
         let states = [
             ("active", Unit::Active),

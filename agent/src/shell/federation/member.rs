@@ -136,14 +136,8 @@ impl Vehicle {
                 Report::Tried { federation, took }
             }
             Task::Look => {
-                let equipped = self.hands.equipped();
-                match self.hands.unit().await {
-                    Ok(unit) => Report::Looked { unit: Some(unit), equipped },
-                    Err(text) => {
-                        tracing::debug!("k3s's service cannot be looked at: {text}");
-                        Report::Looked { unit: None, equipped }
-                    }
-                }
+                let unit = self.hands.unit().await;
+                Report::Looked { unit, equipped: self.hands.equipped() }
             }
             Task::AskForNode { federation, member } => {
                 Report::Node(self.node(&federation, context.word.filter(|_| member)).await)
@@ -324,7 +318,7 @@ impl Vehicle {
             ca,
             node_name: self.node_name.clone(),
             node_ip: address.into_iter().collect(),
-            flannel_iface: None,
+            flannel_iface: self.k3s.interface.clone(),
             labels: self.labels().map_err(Outcome::Refused)?,
             taints: Vec::new(),
         })

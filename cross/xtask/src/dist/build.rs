@@ -276,6 +276,9 @@ impl<'a> Build<'a> {
         if let Some(features) = &self.target.rust_features {
             flags.push(format!("-Ctarget-feature={features}"));
         }
+        if self.target.outline {
+            flags.push(OUTLINE.to_owned());
+        }
         if self.std == Std::Source {
             flags.push("-Clink-self-contained=no".to_owned());
             flags.push(format!("-Clink-args={PIE_FLAGS}"));
@@ -426,6 +429,9 @@ impl<'a> Build<'a> {
 
 /// Panics end a program; tables to unwind with would be dead weight.
 const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
+
+/// Sequences of instructions that stand in several places become functions.
+const OUTLINE: &str = "-Cllvm-args=-enable-machine-outliner=always";
 
 /// Cargo's home on this machine.
 pub fn cargo_home() -> Result<PathBuf, String> {

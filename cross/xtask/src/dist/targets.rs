@@ -38,6 +38,9 @@ pub struct Target {
     pub zig: String,
     pub zig_cpu: String,
     pub rust_features: Option<String>,
+    /// Sequences of instructions that stand in several places are made functions.
+    #[serde(default)]
+    pub outline: bool,
     pub machine: Machine,
     pub bits: u8,
     pub arm: Option<u64>,

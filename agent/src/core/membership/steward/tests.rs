@@ -60,7 +60,10 @@ impl Around {
                 Task::Try { federation, .. } => {
                     Report::Tried { federation, took: self.answers.then_some(SECOND / 10) }
                 }
-                Task::Look => Report::Looked { unit: self.unit, equipped: self.equipped.clone() },
+                Task::Look => Report::Looked {
+                    unit: self.unit.ok_or_else(|| "no manager".to_owned()),
+                    equipped: self.equipped.clone(),
+                },
                 Task::AskForNode { .. } => Report::Node(match self.answers {
                     true => self.node.clone(),
                     false => NodeSeen::Unknown,
@@ -212,6 +215,7 @@ fn a_manager_that_gives_no_answer_is_asked_again_and_nothing_is_done_meanwhile()
     around.pass(300);
     assert_eq!(around.count(|task| matches!(task, Task::Step(_))), 0);
     assert!(around.count(|task| matches!(task, Task::Look)) > 10);
+    assert_eq!(around.steward.blind(), Some("no manager"));
     around.unit = Some(Unit::Stopped);
     around.pass(120);
     assert_eq!(around.state(), State::Member);
