@@ -1,7 +1,7 @@
 //! Federations: what the mesh says about the ways to them goes to the steward, what the steward wants goes to the shell, and what
 //! changes is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use olsr_bridge::view::NetworkCost;
 
@@ -21,6 +21,8 @@ pub(super) struct Membership {
     steward: Steward,
     policy: Policy,
     ways: BTreeMap<String, Way>,
+    /// Federations whose servers were seen in the mesh: one that is missing there is out of reach, not beside it.
+    in_mesh: BTreeSet<String>,
 }
 
 /// Numbers of the federations as configured.
@@ -57,7 +59,7 @@ impl Agent {
         let ways = policy.federations.keys().map(|name| (name.clone(), way)).collect();
         let mut steward = Steward::new(policy.clone(), intent, self.state.now.mono);
         let orders = steward.ways(&ways, self.state.now.mono);
-        self.membership = Some(Membership { steward, policy, ways });
+        self.membership = Some(Membership { steward, policy, ways, in_mesh: BTreeSet::new() });
         self.obey(orders);
         self.show_membership();
     }
@@ -158,9 +160,12 @@ impl Agent {
     pub(super) fn look_at_federations(&mut self) {
         let Some(mut membership) = self.membership.take() else { return };
         for federation in &self.config.federation {
-            if let Some(way) = self.way_to(federation) {
-                membership.ways.insert(federation.name.clone(), way);
+            let seen = membership.in_mesh.contains(&federation.name);
+            let Some(way) = self.way_to(federation, seen) else { continue };
+            if matches!(way, Way::Costs(_)) {
+                membership.in_mesh.insert(federation.name.clone());
             }
+            membership.ways.insert(federation.name.clone(), way);
         }
         let orders = membership.steward.ways(&membership.ways, self.state.now.mono);
         self.membership = Some(membership);
@@ -168,8 +173,9 @@ impl Agent {
         self.show_membership();
     }
 
-    /// What the mesh says, if it says anything new.
-    fn way_to(&self, federation: &Federation) -> Option<Way> {
+    /// What the mesh says, if it says anything new. `seen` when it has shown a way to one of the servers before.
+    fn way_to(&self, federation: &Federation, seen: bool) -> Option<Way> {
+        let missing = if seen { Way::None } else { Way::Unmeasured };
         if !self.mesh_wanted() {
             return Some(Way::Unmeasured);
         }
@@ -192,7 +198,7 @@ impl Agent {
                 continue;
             }
             let Ok(address) = host.parse() else {
-                ways.push(Way::Unmeasured);
+                ways.push(missing);
                 continue;
             };
             let routes = view.routes.iter().filter(|route| route.destination.contains(address));
@@ -201,7 +207,8 @@ impl Agent {
             match routes.max_by_key(|route| route.destination.length).map(|route| route.cost) {
                 Some(NetworkCost::Reachable(cost)) => ways.push(Way::Costs(cost)),
                 Some(NetworkCost::Unreachable) => ways.push(Way::None),
-                Some(NetworkCost::NotMeaningful) | None => ways.push(Way::Unmeasured),
+                Some(NetworkCost::NotMeaningful) => ways.push(Way::Unmeasured),
+                None => ways.push(missing),
             }
         }
         let cheapest = ways.iter().filter_map(|way| match way {
@@ -265,3 +272,6 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,9 @@ const NOT_READY_MAX: Duration = Duration::from_secs(300);
 /// Changes of place that one input may bring: more would be a circle.
 const ROUNDS_MAX: usize = 8;
 
+/// Why nothing is done.
+const HELD: &str = "held by the operator; `outrider federation release` ends it";
+
 /// What a pause is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Matter {
@@ -147,6 +150,12 @@ impl Machine {
                 self.held_up.clear();
                 self.refusals.clear();
                 if self.intent.wish != wish {
+                    self.because(match &wish {
+                        Wish::Policy => "the operator leaves it to policy".to_owned(),
+                        Wish::Join(federation) => format!("the operator wants {federation}"),
+                        Wish::Leave { .. } => "the operator wants no federation".to_owned(),
+                        Wish::Hold => HELD.to_owned(),
+                    });
                     self.intent.wish = wish;
                     self.save();
                 }
@@ -293,7 +302,7 @@ impl Machine {
             return;
         }
         if self.intent.wish == Wish::Hold {
-            self.because("held by the operator; `outrider federation release` ends it".to_owned());
+            self.because(HELD.to_owned());
             return;
         }
         let Some(facts) = self.facts.clone() else { return };

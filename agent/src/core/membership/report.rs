@@ -120,7 +120,8 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
     let machine = steward.machine();
     let (view, intent) = (machine.view(), machine.intent());
     let since = now.since(view.since);
-    let reason = steward.blind().unwrap_or(&view.reason);
+    let blind = steward.blind().filter(|_| view.state != State::Held);
+    let reason = blind.unwrap_or(&view.reason);
     let federations = policy.federations.iter().map(|(name, federation)| {
         let contact = machine.contact(name);
         FederationStatus {
