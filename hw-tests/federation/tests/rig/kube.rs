@@ -20,9 +20,8 @@ use outrider::core::membership::{CaHash, NodeSeen, Outcome, Server, Token};
 use outrider::shell::federation::kube::{Cluster, Credential};
 use serde_json::{Value, json};
 
-use crate::{LIMIT, RED, member, shared, vehicle, wait_ready};
+use crate::{LIMIT, RED, apply_fleet, member, shared, vehicle, wait_ready};
 
-const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
 const HOST_ROLE: &str = include_str!("../../../../images/kubernetes/host.yaml");
 const VEHICLE_ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 
@@ -55,7 +54,7 @@ fn token(vehicle: &Vehicle, namespace: &str, secret: &str) -> Credential {
 
 /// The account of a vehicle, made as its file says.
 fn account(vehicle: &Vehicle, node: &str) -> Credential {
-    shared().red.apply(FLEET).unwrap();
+    apply_fleet(&shared().red);
     shared().red.apply(&VEHICLE_ROLE.replace("veh-001", node)).unwrap();
     token(vehicle, "outrider", &format!("{node}-token"))
 }

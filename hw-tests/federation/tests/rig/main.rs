@@ -18,10 +18,12 @@ mod rbac;
 mod supervisor;
 
 use std::net::Ipv4Addr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
+
+const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
 
 /// Limit for whatever a slow machine should manage in a fraction of it.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -54,6 +56,13 @@ fn shared() -> &'static Shared {
         Ok(Shared { ground, red })
     };
     SHARED.get_or_init(start).as_ref().unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Applies the roles that all vehicles share. Of two that make the same at the same time one fails.
+fn apply_fleet(plane: &ControlPlane) {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    plane.apply(FLEET).unwrap();
 }
 
 /// A vehicle at 10.77.0.`last`.

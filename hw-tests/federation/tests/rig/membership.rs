@@ -15,9 +15,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::preflight::outrider;
-use crate::{LIMIT, Shared, shared, vehicle};
+use crate::{LIMIT, Shared, apply_fleet, shared, vehicle};
 
-const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
 const ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 const CONFIG: &str = "/etc/outrider/outrider.toml";
 const INTENT: &str = "/var/lib/outrider/membership/intent.json";
@@ -145,7 +144,7 @@ impl Rider {
 
 /// The token of a vehicle's account, made as the files say.
 pub fn account_of(plane: &ControlPlane, name: &str) -> String {
-    plane.apply(FLEET).unwrap();
+    apply_fleet(plane);
     plane.apply(&ROLE.replace("veh-001", name)).unwrap();
     let path = format!("/api/v1/namespaces/outrider/secrets/{name}-token");
     let token = wait_for("the token of an account", LIMIT, || {

@@ -7,9 +7,8 @@ use federation::wait_for;
 use hyper::Method;
 use serde_json::json;
 
-use crate::{LIMIT, member, shared};
+use crate::{LIMIT, apply_fleet, member, shared};
 
-const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
 const HOST: &str = include_str!("../../../../images/kubernetes/host.yaml");
 const VEHICLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 
@@ -88,7 +87,7 @@ fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String>
 #[test]
 fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
     let red = &shared().red;
-    red.apply(FLEET).unwrap();
+    apply_fleet(red);
     red.apply(HOST).unwrap();
     red.apply(&VEHICLE.replace("veh-001", "allowed")).unwrap();
     let mut faults = wrong("outrider", "allowed", RIGHTS);
@@ -99,7 +98,7 @@ fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
 #[test]
 fn a_vehicles_token_reaches_its_own_node_alone() {
     let red = &shared().red;
-    red.apply(FLEET).unwrap();
+    apply_fleet(red);
     red.apply(&VEHICLE.replace("veh-001", "owned")).unwrap();
     let (_vehicle, agent) = member("owned", 28);
     let secret = "/api/v1/namespaces/outrider/secrets/owned-token";
