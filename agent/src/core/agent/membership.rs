@@ -2,6 +2,7 @@
 //! changes is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use olsr_bridge::view::NetworkCost;
 
@@ -14,6 +15,9 @@ use crate::core::membership::report::report;
 use crate::core::membership::steward::{Context, Orders, Report, Steward, Way};
 use crate::core::membership::{self, Intent, Outcome, Policy, State, Step, Wish};
 use crate::core::state::Severity;
+
+/// A routing daemon that has not answered for so long after the agent's start will not soon.
+const VIEW_WITHIN: Duration = Duration::from_secs(60);
 
 /// The steward, and what it has been told of the ways.
 #[derive(Debug)]
@@ -159,7 +163,14 @@ impl Agent {
     /// Once a second: what the mesh says about the ways, and the ages in what people are shown.
     pub(super) fn look_at_federations(&mut self) {
         let Some(mut membership) = self.membership.take() else { return };
+        let present = membership.steward.machine().intent().place.federation().map(str::to_owned);
+        // A routing daemon that never answered is no reason to leave a server that does.
+        let blind = self.state.mesh.view.is_none()
+            && self.state.now.mono.since(self.state.started) >= VIEW_WITHIN;
         for federation in &self.config.federation {
+            if blind && present.as_ref() == Some(&federation.name) {
+                membership.ways.insert(federation.name.clone(), Way::Unmeasured);
+            }
             let seen = membership.in_mesh.contains(&federation.name);
             let Some(way) = self.way_to(federation, seen) else { continue };
             if matches!(way, Way::Costs(_)) {

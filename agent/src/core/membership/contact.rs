@@ -9,6 +9,7 @@ use crate::core::time::Mono;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contact {
     cost: Option<u32>,
+    heard_since: Option<Mono>,
     near_since: Option<Mono>,
     strained_since: Option<Mono>,
     easy_since: Option<Mono>,
@@ -25,11 +26,18 @@ impl Contact {
     pub fn observe(&mut self, federation: &Federation, cost: Option<u32>, now: Mono) {
         self.cost = cost;
         let keep = |since: Option<Mono>, holds: bool| holds.then(|| since.unwrap_or(now));
+        self.heard_since = keep(self.heard_since, cost.is_some());
         self.near_since =
             keep(self.near_since, cost.is_some_and(|cost| cost <= federation.join_below));
         let strained = cost.is_none_or(|cost| cost > federation.strain_above);
         self.strained_since = keep(self.strained_since, strained);
         self.easy_since = keep(self.easy_since, !strained);
+    }
+
+    /// Since when there has been contact, at whatever cost.
+    #[must_use]
+    pub const fn heard_since(&self) -> Option<Mono> {
+        self.heard_since
     }
 
     /// How long it has been near enough to join.

@@ -196,6 +196,8 @@ impl Machine {
                     facts.unit = Unit::Starting;
                 }
                 self.not_ready_since = None;
+                // One that dies at once is not started over and over.
+                self.pause(Matter::Step, &Outcome::Done, now);
             }
             (Step::Equip { .. } | Step::Start | Step::Restart, outcome) => {
                 let after = self.pause(Matter::Step, &outcome, now);
@@ -458,6 +460,7 @@ impl Machine {
             (facts.unit, &facts.node)
         {
             self.because(format!("this vehicle's Node in {federation} is ready"));
+            self.held_up.remove(&Matter::Step);
             return self
                 .place(Place::Member { federation: federation.to_owned(), uid: uid.clone() });
         }
@@ -467,12 +470,17 @@ impl Machine {
         if silence_max.is_some_and(|most| silent_for >= most) {
             return self.give_up(federation, facts);
         }
-        if in_contact && now.since(self.place_since) >= patience {
-            let outcome = Outcome::Unreachable(format!("{federation} took too long to join"));
-            self.flown(federation.to_owned(), outcome, now);
-            return self.give_up(federation, facts);
+        // What passes without contact is no time in which k3s could have done anything.
+        let heard_since = self.contacts.get(federation).and_then(Contact::heard_since);
+        if let Some(heard_since) = heard_since {
+            let due = heard_since.max(self.place_since) + patience;
+            if now >= due {
+                let outcome = Outcome::Unreachable(format!("{federation} took too long to join"));
+                self.flown(federation.to_owned(), outcome, now);
+                return self.give_up(federation, facts);
+            }
+            self.wake_at(due);
         }
-        self.wake_at(self.place_since + patience);
         match facts.unit {
             Unit::Stopped | Unit::Failed if !in_contact => {
                 self.because(format!("waiting for contact with {federation}"));
@@ -638,6 +646,7 @@ impl Machine {
                 }
             }
             Unit::Active if easy => {
+                self.held_up.remove(&Matter::Step);
                 let Some(since) = self.not_ready_since else { return };
                 let due = since + NOT_READY_MAX;
                 if now < due {
@@ -669,7 +678,7 @@ impl Machine {
         };
         let how = match contact.cost() {
             Some(cost) => format!("the way to {federation} costs {cost}"),
-            None => format!("no route to {federation}"),
+            None => format!("no contact with {federation}"),
         };
         let for_text = span(strained_for);
         let policy = self.federation(federation);

@@ -121,7 +121,10 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
     let (view, intent) = (machine.view(), machine.intent());
     let since = now.since(view.since);
     let blind = steward.blind().filter(|_| view.state != State::Held);
-    let reason = blind.unwrap_or(&view.reason);
+    let mut reason = blind.unwrap_or(&view.reason).to_owned();
+    if let (State::Member | State::Strained, Some(text)) = (view.state, steward.mute()) {
+        reason.push_str(&format!("; its server tells nothing of this vehicle's Node: {text}"));
+    }
     let federations = policy.federations.iter().map(|(name, federation)| {
         let contact = machine.contact(name);
         FederationStatus {
@@ -142,8 +145,8 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
         state: view.state,
         federation: view.federation.clone(),
         since_ms: millis(since),
-        reason: reason.to_owned(),
         sentence: format!("{} {}: {reason}", view.state.title(), span(since)),
+        reason,
         wish: intent.wish.word().to_owned(),
         federations: federations.collect(),
         deferred: owed.collect(),

@@ -83,8 +83,8 @@ pub enum Report {
         /// What it is equipped for.
         equipped: Option<String>,
     },
-    /// The own Node was asked for.
-    Node(NodeSeen),
+    /// The own Node was asked for, or why nothing is known of it.
+    Node(Result<NodeSeen, String>),
     /// The intent that was given last is durable, or why it is not.
     Saved(Result<(), String>),
     /// A step ended.
@@ -204,6 +204,8 @@ pub struct Steward {
     look_due: Mono,
     node: NodeSeen,
     node_at: Mono,
+    /// Why the server did not tell of it last time.
+    mute: Option<String>,
     /// The federation whose Node `node` is.
     node_of: Option<String>,
     asking: bool,
@@ -234,6 +236,7 @@ impl Steward {
             look_due: now,
             node: NodeSeen::Unknown,
             node_at: now,
+            mute: None,
             node_of: None,
             asking: false,
             node_due: now,
@@ -266,6 +269,12 @@ impl Steward {
     #[must_use]
     pub fn blind(&self) -> Option<&str> {
         self.blind.as_deref().filter(|_| self.unit.is_none())
+    }
+
+    /// Why the server of the federation that the vehicle is in, although it accepts connections, tells nothing of its Node.
+    #[must_use]
+    pub fn mute(&self) -> Option<&str> {
+        self.mute.as_deref().filter(|_| self.asked_of().is_some())
     }
 
     /// Why the intent is not durable, if it is not although it was tried.
@@ -334,9 +343,18 @@ impl Steward {
                 self.asking = false;
                 self.node_due = now + if self.is_changing() { NODE_SOON } else { NODE_EVERY };
                 let is_old = now.since(self.node_at) > NODE_EVERY * NODE_OLD;
-                if node != NodeSeen::Unknown || is_old {
-                    (self.node, self.node_at) = (node, now);
-                    self.tell_facts(now, &mut orders);
+                match node {
+                    Ok(node) => {
+                        (self.node, self.node_at, self.mute) = (node, now, None);
+                        self.tell_facts(now, &mut orders);
+                    }
+                    Err(text) => {
+                        self.mute = Some(text);
+                        if is_old {
+                            (self.node, self.node_at) = (NodeSeen::Unknown, now);
+                            self.tell_facts(now, &mut orders);
+                        }
+                    }
                 }
             }
             Report::Saved(Ok(())) => {
@@ -402,6 +420,7 @@ impl Steward {
         if of != self.node_of && !self.asking {
             // Another federation's Node is another Node.
             (self.node, self.node_at, self.node_due) = (NodeSeen::Unknown, now, now);
+            self.mute = None;
             self.node_of = of.clone();
         }
         if let Some(federation) = of

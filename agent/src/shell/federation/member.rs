@@ -20,11 +20,13 @@ use super::{Plan, look, probe};
 use crate::config::{self, Config, K3s, LocalData};
 use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::{
-    Announcement, DrainPolicy, Loss, MemberName, Owner, Progress, Publisher, Word,
+    Announcement, DrainPolicy, KIND, Loss, MemberName, Owner, Progress, Publisher, Word, label,
 };
 use crate::core::membership::preflight::{Cure, Finding, Verdict};
 use crate::core::membership::steward::{Context, Report, Task};
-use crate::core::membership::{Deferred, Intent, LeaveStep, NodeSeen, Outcome, Step, Token};
+use crate::core::membership::{
+    CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token,
+};
 use crate::shell::{clock, tls};
 
 /// File of the intent, in the folder of the membership.
@@ -62,6 +64,8 @@ struct Memory {
     started_ms: Option<i64>,
     progress: Progress,
     publisher: Publisher,
+    /// The server of each federation that answered last.
+    reached: BTreeMap<String, Server>,
 }
 
 /// The one that carries out.
@@ -168,15 +172,19 @@ impl Vehicle {
                 let started = Instant::now();
                 let connected = timeout_at(started + within, TcpStream::connect(target.address));
                 if let Ok(Ok(_)) = connected.await {
-                    return Some(started.elapsed());
+                    let took = started.elapsed();
+                    self.memory().reached.insert(federation.to_owned(), server);
+                    return Some(took);
                 }
             }
         }
         None
     }
 
-    async fn node(&self, federation: &str, word: Option<Word>) -> NodeSeen {
-        let since_ms = self.memory().started_ms;
+    async fn node(&self, federation: &str, word: Option<Word>) -> Result<NodeSeen, String> {
+        // A start that lies in the future was dated by a clock that was set since.
+        let now_ms = clock::now().wall_ms;
+        let since_ms = self.memory().started_ms.filter(|started| *started <= now_ms);
         let node_name = self.node_name.as_str();
         let asked = self
             .with_cluster(federation, async |cluster| {
@@ -191,9 +199,11 @@ impl Vehicle {
                 }
             })
             .await;
-        asked.unwrap_or_else(|outcome| {
-            tracing::debug!(federation, "the own Node cannot be seen: {outcome:?}");
-            NodeSeen::Unknown
+        asked.map_err(|outcome| match outcome {
+            Outcome::Unreachable(text) | Outcome::Refused(text) | Outcome::NotYet { text, .. } => {
+                text
+            }
+            Outcome::Done => "it gave no answer".to_owned(),
         })
     }
 
@@ -225,6 +235,10 @@ impl Vehicle {
                 self.hands.start().await
             }
             Step::Restart => {
+                // A k3s that cannot come up again would take the kubelet from pods that run.
+                if let Some(outcome) = self.obstacle().await {
+                    return outcome;
+                }
                 self.memory().started_ms = Some(clock::now().wall_ms);
                 self.hands.restart().await
             }
@@ -244,21 +258,36 @@ impl Vehicle {
         }
     }
 
+    /// What would keep k3s from coming up again.
+    async fn obstacle(&self) -> Option<Outcome> {
+        let federation = self.federations.get(&self.hands.equipped()?)?;
+        let findings = look(self.plan(federation, false)).await;
+        let bad = findings.iter().find(|finding| finding.is_bad())?;
+        Some(Outcome::Unreachable(format!("k3s is not restarted: {}", bad.text)))
+    }
+
+    fn plan<'a>(&'a self, federation: &'a config::Federation, with_token: bool) -> Plan<'a> {
+        Plan {
+            federation,
+            unit: self.k3s.unit.as_deref(),
+            data_folder: &self.k3s.data_folder,
+            vehicle: &self.name,
+            node_name: &self.node_name,
+            with_token,
+        }
+    }
+
     /// Whether a federation can be joined.
     async fn preflight(&self, name: &str) -> Outcome {
         let federation = match self.federation(name) {
             Ok(federation) => federation,
             Err(outcome) => return outcome,
         };
-        let plan = Plan {
-            federation,
-            unit: self.k3s.unit.as_deref(),
-            data_folder: &self.k3s.data_folder,
-            vehicle: &self.name,
-            node_name: &self.node_name,
-            with_token: true,
-        };
-        let findings = look(plan).await;
+        // What is wrong here is found before another federation is left for this one.
+        if let Err(text) = self.labels() {
+            return Outcome::Refused(text);
+        }
+        let findings = look(self.plan(federation, true)).await;
         if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
             return judged(bad);
         }
@@ -278,6 +307,15 @@ impl Vehicle {
                 if node.owner(&self.name) != Owner::Us {
                     return Ok(Outcome::Done);
                 }
+                if node.ready == Some(true) {
+                    return Ok(Outcome::NotYet {
+                        after: BURIAL * 3,
+                        text: format!(
+                            "the Node {node_name} in {name} is alive: another vehicle has a copy of this one's configuration, \
+                             or this one was a member a moment ago"
+                        ),
+                    });
+                }
                 match cluster.delete(node_name, Some(&node.uid), &self.name).await {
                     Outcome::Done => Ok(Outcome::NotYet {
                         after: BURIAL,
@@ -292,8 +330,8 @@ impl Vehicle {
         buried.unwrap_or_else(|outcome| outcome)
     }
 
-    fn equipment(&self, name: &str) -> Result<Equipment, Outcome> {
-        let federation = self.federation(name)?;
+    /// The token for a federation, and the authority to trust.
+    fn token(&self, federation: &config::Federation) -> Result<(Token, CaHash), Outcome> {
         let token = tls::read_small_file(&federation.token_file)
             .map_err(|error| error.to_string())
             .and_then(|content| {
@@ -303,17 +341,28 @@ impl Vehicle {
                 let shown = federation.token_file.display();
                 Outcome::Refused(format!("the token in {shown} cannot be used: {text}"))
             })?;
-        let servers = federation.servers();
-        let (Some(server), Some(ca)) = (servers.first(), token.ca().or(federation.ca_hash()))
-        else {
+        let Some(ca) = token.ca().or(federation.ca_hash()) else {
             return Err(Outcome::Refused(format!(
-                "nobody said which authority to trust in {name}: use the full token, or set `ca_hash`"
+                "nobody said which authority to trust in {}: use the full token, or set `ca_hash`",
+                federation.name
             )));
+        };
+        Ok((token, ca))
+    }
+
+    fn equipment(&self, name: &str) -> Result<Equipment, Outcome> {
+        let federation = self.federation(name)?;
+        let (token, ca) = self.token(federation)?;
+        let servers = federation.servers();
+        let reached = self.memory().reached.get(name).cloned();
+        let server = reached.filter(|server| servers.contains(server)).or(servers.first().cloned());
+        let Some(server) = server else {
+            return Err(Outcome::Refused(format!("no server of {name} is configured")));
         };
         let address: Option<IpAddr> = self.k3s.node_ip.as_deref().and_then(|ip| ip.parse().ok());
         Ok(Equipment {
             federation: name.to_owned(),
-            server: server.clone(),
+            server,
             token,
             ca,
             node_name: self.node_name.clone(),
@@ -329,7 +378,9 @@ impl Vehicle {
         let more = self.k3s.labels.iter().filter_map(|label| label.split_once('='));
         let name = MemberName {
             vehicle: self.name.clone(),
-            kind: Some(self.kind.clone()).filter(|kind| !kind.is_empty()),
+            // Free text for people; only what can be a label is one.
+            kind: Some(self.kind.clone())
+                .filter(|kind| !kind.is_empty() && label(KIND, kind).is_ok()),
             zone: self.k3s.zone.clone(),
             region: self.k3s.region.clone(),
             more: more.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
@@ -410,7 +461,7 @@ impl Vehicle {
         let cluster = match clusters.entry(name.to_owned()) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let ca = self.equipment(name)?.ca;
+                let (_, ca) = self.token(federation)?;
                 let credential = match &federation.account_file {
                     Some(file) => Credential::Token { file: file.clone() },
                     None => Credential::of_kubelet(&self.k3s.data_folder),

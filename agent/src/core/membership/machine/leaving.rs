@@ -25,10 +25,12 @@ impl Machine {
             return;
         }
         let (federation, uid, then) = (federation.clone(), uid.clone(), then.clone());
+        if !matches!(outcome, Outcome::Unreachable(_)) {
+            self.unanswered_since = None;
+        }
         match outcome {
             Outcome::Done => {
                 self.held_up.remove(&Matter::Step);
-                self.unanswered_since = None;
                 if done == LeaveStep::Strip {
                     self.because(format!("everything of {federation} is put away"));
                     // k3s may have started again after its Node was deleted, which makes another.

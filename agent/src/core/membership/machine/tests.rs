@@ -141,6 +141,9 @@ impl World {
                 Act::Changed { from, to, reason } => self.changes.push((from, to, reason)),
             }
         }
+        if self.machine.deadline().is_some_and(|due| due <= at(self.now)) {
+            self.break_promise("a deadline that has passed would keep the loop busy".to_owned());
+        }
     }
 
     fn look(&mut self) {
@@ -362,7 +365,7 @@ fn silence_strains_first_and_ends_a_membership_later_with_the_rest_owed() {
     world.pass(30);
     assert_eq!(world.view(), State::Strained);
     let reason = &world.machine.view().reason;
-    assert!(reason.starts_with("no route to red for "), "{reason}");
+    assert!(reason.starts_with("no contact with red for "), "{reason}");
     assert!(reason.contains("pods keep running; leaving in "), "{reason}");
     assert_eq!(world.unit, Unit::Active, "pods run on");
     // Contact that comes back in time changes nothing.

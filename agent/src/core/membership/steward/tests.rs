@@ -65,8 +65,8 @@ impl Around {
                     equipped: self.equipped.clone(),
                 },
                 Task::AskForNode { .. } => Report::Node(match self.answers {
-                    true => self.node.clone(),
-                    false => NodeSeen::Unknown,
+                    true => Ok(self.node.clone()),
+                    false => Err("no answer".to_owned()),
                 }),
                 Task::Save(_) => Report::Saved(match self.saves {
                     true => Ok(()),
