@@ -186,6 +186,12 @@ impl Machine {
             (Step::Part { step, .. }, outcome) => self.parted(step, outcome, now),
             (Step::Equip { federation }, Outcome::Done) => {
                 self.held_up.remove(&Matter::Step);
+                // Its Node will be in use again.
+                let owed = self.intent.deferred.len();
+                self.intent.deferred.retain(|owed| owed.federation != federation);
+                if self.intent.deferred.len() < owed {
+                    self.save();
+                }
                 if let Some(facts) = &mut self.facts {
                     facts.equipped = Some(federation);
                 }
@@ -232,8 +238,6 @@ impl Machine {
         self.intent.joins_ms.push(self.intent.watched_ms);
         let excess = self.intent.joins_ms.len().saturating_sub(self.policy.changes_max.max(1));
         self.intent.joins_ms.drain(..excess);
-        // Its Node will be in use again.
-        self.intent.deferred.retain(|owed| owed.federation != federation);
         self.place(Place::Joining { federation });
     }
 

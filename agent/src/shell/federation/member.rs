@@ -192,6 +192,11 @@ impl Vehicle {
                     Ok(seen) => {
                         if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
                             self.publish(cluster, uid, word).await;
+                            // It may be back before what it had said on leaving took effect.
+                            let outcome = cluster.returned(node_name, uid).await;
+                            if outcome != Outcome::Done {
+                                tracing::debug!("the Node still says that it leaves: {outcome:?}");
+                            }
                         }
                         Ok(seen)
                     }
