@@ -348,6 +348,19 @@ pub struct Membership {
     pub local_data: LocalData,
 }
 
+/// `[host]`: the k3s server whose members this agent looks after.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// The server as written.
+    pub server: Option<String>,
+    /// Hash of its authority as written.
+    pub ca_hash: Option<String>,
+    /// File that holds the token of the host's account.
+    pub account_file: Option<PathBuf>,
+    /// How long nothing is heard of a vehicle before it counts as silent.
+    pub silent_after: Duration,
+}
+
 /// `[[federation]]`: a cluster that this vehicle may join.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Federation {
@@ -418,6 +431,8 @@ pub struct Config {
     pub k3s: K3s,
     /// `[membership]`.
     pub membership: Membership,
+    /// `[host]`.
+    pub host: Host,
     /// `[log]`.
     pub log: Log,
     /// `[[stream]]`.
@@ -582,6 +597,12 @@ impl Config {
                 joins_max: 0,
                 joins_within: Duration::ZERO,
                 local_data: LocalData::Evict,
+            },
+            host: Host {
+                server: None,
+                ca_hash: None,
+                account_file: None,
+                silent_after: Duration::ZERO,
             },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),

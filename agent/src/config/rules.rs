@@ -216,6 +216,18 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
+    let host = &config.host;
+    for (key, given) in
+        [("ca_hash", host.ca_hash.is_some()), ("account_file", host.account_file.is_some())]
+    {
+        if host.server.is_some() && !given {
+            let text = "is missing: without it the server is not asked for anything";
+            found.push(("host", key, text.to_owned()));
+        }
+        if host.server.is_none() && given {
+            found.push(("host", key, "needs a server; write `server` beside it".to_owned()));
+        }
+    }
     let k3s = &config.k3s;
     let commands = [
         ("start_command", &k3s.start_command),

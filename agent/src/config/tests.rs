@@ -57,6 +57,8 @@ fn the_default_file_fits_a_serial_console() {
     }
 }
 
+const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 #[test]
 fn every_key_has_a_sentence_and_an_example_that_works() {
     for (section, key) in keys::all() {
@@ -77,6 +79,9 @@ fn every_key_has_a_sentence_and_an_example_that_works() {
                 let others: String = others.map(|other| format!("{other} = [\"x\"]\n")).collect();
                 others + &text
             }
+            "host.server" => format!("ca_hash = \"{HASH}\"\naccount_file = \"/a\"\n{text}"),
+            "host.ca_hash" => format!("server = \"::1\"\naccount_file = \"/a\"\n{text}"),
+            "host.account_file" => format!("server = \"::1\"\nca_hash = \"{HASH}\"\n{text}"),
             "mqtt.password_file" => format!("username = \"u\"\n{text}"),
             _ => text,
         };

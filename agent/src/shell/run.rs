@@ -19,6 +19,7 @@ use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
 use crate::core::telemetry::BootId;
 use crate::core::time::Mono;
+use crate::shell::federation::host;
 use crate::shell::federation::member::Member;
 use crate::shell::gather::{Sources, Trouble};
 use crate::shell::http::{self, Answer, Query};
@@ -109,6 +110,8 @@ struct Shell<'a> {
     spool: Option<(SpoolKeeper, Orders)>,
     sources: Option<Sources>,
     member: Option<Member>,
+    /// What is done for the members of the cluster beside this machine.
+    host: Option<mpsc::Receiver<Input>>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -176,6 +179,7 @@ impl<'a> Shell<'a> {
             spool.as_ref().map(|(spool, _)| Sources::start(agent.config(), spool.intake()));
         let broker = broker(&agent);
         let member = member(&mut agent, &mut trouble);
+        let host = host::start(&agent.config().host);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
             agent,
@@ -187,6 +191,7 @@ impl<'a> Shell<'a> {
             spool,
             sources,
             member,
+            host,
             listen_again,
             alive_at: notifier.alive_period().map(|_| Instant::now()),
             notifier,
@@ -274,6 +279,7 @@ impl<'a> Shell<'a> {
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
             report = reported(self.member.as_mut()) => Event::Member(report),
+            input = receive(self.host.as_mut()) => Event::Answer(input),
             trouble = receive(self.sources.as_mut().map(|sources| &mut sources.troubles)) => Event::Trouble(trouble),
             event = spool_event(self.spool.as_mut()) => event,
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),

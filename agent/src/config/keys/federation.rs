@@ -212,6 +212,48 @@ pub(super) const MEMBERSHIP: Section = Section {
     ],
 };
 
+/// The server whose members are looked after.
+pub(super) const HOST: Section = Section {
+    name: "host",
+    doc: "For an agent beside a k3s server: what it does for the members of that cluster. It deletes the \
+          Nodes of vehicles that said that they leave and are silent since, and marks those that are lost.",
+    keys: &[
+        Key {
+            name: "server",
+            doc: "The server, by an address or name of its certificate, with the port if that is not 6443.",
+            preset: Preset::Unset("this agent looks after no cluster"),
+            example: "\"127.0.0.1\"",
+            field: Field::OptionalText(place!(host.server), rules::server),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "ca_hash",
+            doc: "SHA-256 of the server's authority: the 64 digits after `K10` in any of its tokens.",
+            preset: Preset::Unset("it has to be given with `server`"),
+            example: "\"00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\"",
+            field: Field::OptionalText(place!(host.ca_hash), rules::ca_hash),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "account_file",
+            doc: "File that holds the token of the host's account, made by `images/kubernetes/host.yaml`.",
+            preset: Preset::Unset("it has to be given with `server`"),
+            example: "\"/etc/outrider/host.account\"",
+            field: Field::OptionalPath(place!(host.account_file)),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "silent_after",
+            doc: "A vehicle of which nothing is heard for this long is silent: its Node is deleted if it said \
+                  that it leaves, and marked as lost if not.",
+            preset: Preset::Is("\"5m\""),
+            example: "\"2m\"",
+            field: Field::Duration(place!(host.silent_after), [Duration::from_secs(10), DAY]),
+            takes_effect: TakesEffect::OnRestart,
+        },
+    ],
+};
+
 /// Federations.
 pub(crate) static FEDERATION: Tables<Federation> = Tables {
     name: "federation",

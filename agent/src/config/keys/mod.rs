@@ -28,6 +28,7 @@ pub static SECTIONS: &[Section] = &[
     delivery::DELIVERY,
     federation::K3S,
     federation::MEMBERSHIP,
+    federation::HOST,
     service::LOG,
 ];
 

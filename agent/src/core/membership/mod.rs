@@ -36,6 +36,7 @@
 pub mod cleanup;
 mod contact;
 pub mod drop_in;
+pub mod host;
 mod intent;
 pub mod kept;
 pub mod kube;

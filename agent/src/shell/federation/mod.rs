@@ -7,6 +7,8 @@
 #[cfg(feature = "kubernetes")]
 mod account;
 pub mod hands;
+#[cfg_attr(not(feature = "kubernetes"), path = "no_host.rs")]
+pub mod host;
 #[cfg(feature = "kubernetes")]
 pub mod kube;
 #[cfg_attr(not(feature = "kubernetes"), path = "without.rs")]

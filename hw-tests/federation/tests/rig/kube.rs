@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 
 use crate::{LIMIT, RED, apply_fleet, member, shared, vehicle, wait_ready};
 
-const HOST_ROLE: &str = include_str!("../../../../images/kubernetes/host.yaml");
 const VEHICLE_ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 
 const EVICT_ALL: DrainPolicy = DrainPolicy { empty_dir: Loss::Evict, bare: Loss::Evict };
@@ -450,7 +449,7 @@ fn an_average_link_carries_every_operation_and_lists_of_several_pages() {
     let path = "/api/v1/namespaces/default/pods/many-0/eviction";
     let evict = Call::with(Method::POST, path, "application/json", other[0].eviction());
     assert_eq!(red.call(evict).unwrap().status, 409);
-    red.apply(HOST_ROLE).unwrap();
+    apply_fleet(red);
     let (own, host) = (account(&vehicle, "remote"), token(&vehicle, "outrider-host", "host-token"));
     on(&vehicle, async || {
         let (mut api, mut progress) = (cluster(&own), Progress::default());

@@ -24,6 +24,7 @@ use std::time::Duration;
 use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
 
 const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
+const HOST: &str = include_str!("../../../../images/kubernetes/host.yaml");
 
 /// Limit for whatever a slow machine should manage in a fraction of it.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -58,11 +59,13 @@ fn shared() -> &'static Shared {
     SHARED.get_or_init(start).as_ref().unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Applies the roles that all vehicles share. Of two that make the same at the same time one fails.
+/// Applies the roles that all vehicles share, and the host's. Of two that make the same at the same time one fails.
 fn apply_fleet(plane: &ControlPlane) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    plane.apply(FLEET).unwrap();
+    for roles in [FLEET, HOST] {
+        plane.apply(roles).unwrap();
+    }
 }
 
 /// A vehicle at 10.77.0.`last`.

@@ -146,7 +146,12 @@ impl Rider {
 pub fn account_of(plane: &ControlPlane, name: &str) -> String {
     apply_fleet(plane);
     plane.apply(&ROLE.replace("veh-001", name)).unwrap();
-    let path = format!("/api/v1/namespaces/outrider/secrets/{name}-token");
+    token_of(plane, "outrider", &format!("{name}-token"))
+}
+
+/// The token of an account, out of its Secret.
+fn token_of(plane: &ControlPlane, namespace: &str, secret: &str) -> String {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/{secret}");
     let token = wait_for("the token of an account", LIMIT, || {
         let secret = plane.get(&path)?.unwrap_or_default();
         Ok(secret["data"]["token"].as_str().map(str::to_owned))
@@ -411,4 +416,67 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
     assert_eq!(status["deferred"][0]["federation"], "violet", "{status:#}");
     rider.tell(&["hold"]);
     rider.wait("held", Some("red"));
+}
+
+#[test]
+fn an_agent_beside_the_server_finishes_what_a_vehicle_could_not_and_tells_left_from_lost() {
+    let Shared { ground, red: plane } = shared();
+    apply_fleet(plane);
+    let token = token_of(plane, "outrider-host", "host-token");
+    let ca = plane.agent_token().unwrap();
+    let ca = ca.strip_prefix("K10").unwrap().split("::").next().unwrap().to_owned();
+    let post = vehicle("post", 67);
+    let config = format!(
+        "[vehicle]\nname = \"post\"\n[mesh]\ndaemon = \"none\"\n[host]\nserver = \"{}\"\nca_hash = \"{ca}\"\n\
+         account_file = \"/etc/outrider/host.account\"\nsilent_after = \"20s\"\n",
+        plane.address()
+    );
+    post.host().write(CONFIG, &config).unwrap();
+    post.host().write("/etc/outrider/host.account", &token).unwrap();
+    let mut command = post.host().command(&outrider());
+    command.args(["run", "--config", CONFIG]);
+    let host = post.host().spawn("outrider", &mut command).unwrap();
+
+    // One says that it leaves and goes out of reach before its Node is deleted, one only goes out of reach, one stays.
+    let mut riders: Vec<Rider> = [("left", 68), ("lost", 69), ("stays", 70)]
+        .into_iter()
+        .map(|(name, last)| {
+            Rider::new(name, last, &[Known { more: "leave_after = \"never\"", ..red() }])
+        })
+        .collect();
+    for rider in &mut riders {
+        rider.start();
+    }
+    for rider in &riders {
+        rider.wait("member", Some("red"));
+        let name = rider.vehicle.name();
+        let told = wait_for("the Node to tell its vehicle", LIMIT, || {
+            let annotations =
+                node(plane, name).unwrap_or_default()["metadata"]["annotations"].clone();
+            Ok((annotations["outrider.internal/vehicle"] == name).then_some(()))
+        });
+        told.unwrap();
+    }
+    let leaving = "outrider.internal/leaving=for good";
+    plane.kubectl(&["annotate", "node", "left", leaving]).unwrap();
+    for rider in &riders[..2] {
+        ground.cut(rider.vehicle.address()).unwrap();
+    }
+    let done = wait_for("the host to have done its part", LIMIT, || {
+        let lost = node(plane, "lost").ok_or("the Node of a vehicle that is lost was deleted")?;
+        let annotations = &lost["metadata"]["annotations"];
+        let is_marked = annotations["outrider.internal/lost"].is_string()
+            && annotations["outrider.internal/network-cost"].is_null();
+        Ok((is_marked && node(plane, "left").is_none()).then_some(()))
+    });
+    done.unwrap_or_else(|error| panic!("{error}\n{}", host.last_words()));
+    let annotations = node(plane, "stays").unwrap()["metadata"]["annotations"].clone();
+    assert!(annotations["outrider.internal/lost"].is_null(), "{annotations:#}");
+
+    ground.restore(riders[1].vehicle.address()).unwrap();
+    let found = wait_for("the lost one to be found", LIMIT, || {
+        let lost = node(plane, "lost").unwrap_or_default();
+        Ok(lost["metadata"]["annotations"]["outrider.internal/lost"].is_null().then_some(()))
+    });
+    found.unwrap_or_else(|error| panic!("{error}\n{}", host.last_words()));
 }

@@ -9,7 +9,6 @@ use serde_json::json;
 
 use crate::{LIMIT, apply_fleet, member, shared};
 
-const HOST: &str = include_str!("../../../../images/kubernetes/host.yaml");
 const VEHICLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 
 /// Verb, resource and further words of `kubectl auth can-i`, and the answer.
@@ -88,7 +87,6 @@ fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String>
 fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
     let red = &shared().red;
     apply_fleet(red);
-    red.apply(HOST).unwrap();
     red.apply(&VEHICLE.replace("veh-001", "allowed")).unwrap();
     let mut faults = wrong("outrider", "allowed", RIGHTS);
     faults.extend(wrong("outrider-host", "host", RIGHTS_OF_HOST));

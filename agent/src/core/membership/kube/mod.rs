@@ -42,6 +42,9 @@ pub const KIND: &str = "outrider.internal/kind";
 /// Annotation: since when, and why, the vehicle is leaving. A Node that has it has left, one that is silent without is lost.
 pub const LEAVING: &str = "outrider.internal/leaving";
 
+/// Annotation: when the host noticed that the vehicle is silent although it did not say that it leaves.
+pub const LOST: &str = "outrider.internal/lost";
+
 /// Annotation: network cost from the federation's server to the vehicle; 100 is a perfect hop, -1 is out of reach.
 pub const NETWORK_COST: &str = "outrider.internal/network-cost";
 

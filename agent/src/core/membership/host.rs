@@ -1,0 +1,196 @@
+//! The host's side: what an agent beside a federation's server does for its members. It deletes the Node of a vehicle that said
+//! that it leaves and is silent since, and tells vehicles that left from vehicles that are lost. Decides; sends nothing.
+//!
+//! A vehicle is silent when nothing new was heard of its kubelet for [`Settings::silent_after`], by this machine's boot clock: what
+//! vehicles write into heartbeats and Leases are times of their own clocks, which may be wrong by years. So nobody is silent in
+//! the first minutes after a start, which costs nothing but these minutes.
+//!
+//! Only Nodes that carry a vehicle's id are looked after; those of servers and of strangers are none of this agent's business.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::kube::{LOST, NETWORK_COST, Node, VEHICLE};
+use crate::core::time::Mono;
+
+/// What is to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long nothing is heard of a kubelet before its vehicle is silent. Kubelets renew their Lease every 10 s.
+    pub silent_after: Duration,
+}
+
+/// Something that is to be done at the server. Doing it again does no harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// Delete the Node of a vehicle that has left.
+    Delete {
+        /// Name of the Node.
+        node: String,
+        /// Its identity.
+        uid: String,
+        /// The vehicle.
+        vehicle: String,
+    },
+    /// Write annotations at the Node, and remove those that are `None`.
+    Annotate {
+        /// Name of the Node.
+        node: String,
+        /// Its identity.
+        uid: String,
+        /// Keys and values.
+        annotations: BTreeMap<String, Option<String>>,
+        /// One sentence for people.
+        text: String,
+    },
+}
+
+/// When something new was heard of a kubelet last.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    at_ms: Option<i64>,
+    since: Mono,
+}
+
+/// Looks after the members of one federation.
+#[derive(Debug)]
+pub struct Host {
+    settings: Settings,
+    /// By the identity of their Nodes.
+    heard: BTreeMap<String, Heard>,
+}
+
+impl Host {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Host {
+        Host { settings, heard: BTreeMap::new() }
+    }
+
+    /// What is to be done about all Nodes, as they are at `now`. `wall` is the time for people, if there is one.
+    #[must_use]
+    pub fn look(&mut self, nodes: &[Node], now: Mono, wall: Option<&str>) -> Vec<Care> {
+        self.heard.retain(|uid, _| nodes.iter().any(|node| node.uid == *uid));
+        nodes.iter().filter_map(|node| self.look_at(node, now, wall)).collect()
+    }
+
+    fn look_at(&mut self, node: &Node, now: Mono, wall: Option<&str>) -> Option<Care> {
+        let vehicle = node.annotations.get(VEHICLE)?.clone();
+        let at_ms = node.heard_ms();
+        let heard = self.heard.entry(node.uid.clone()).or_insert(Heard { at_ms, since: now });
+        let is_news = heard.at_ms != at_ms;
+        if is_news {
+            *heard = Heard { at_ms, since: now };
+        }
+        let is_silent = now.since(heard.since) >= self.settings.silent_after;
+        let is_marked = node.annotations.contains_key(LOST);
+        let (name, uid) = (node.name.clone(), node.uid.clone());
+        if is_silent && node.says_that_it_leaves() {
+            return Some(Care::Delete { node: name, uid, vehicle });
+        }
+        if is_silent && !is_marked {
+            let since = wall.unwrap_or("at a time that is not known").to_owned();
+            let silent_for = super::report::span(self.settings.silent_after);
+            return Some(Care::Annotate {
+                node: name,
+                uid,
+                // A scheduler takes a cost that is missing for none, and -1 for the best.
+                annotations: BTreeMap::from([
+                    (LOST.to_owned(), Some(since)),
+                    (NETWORK_COST.to_owned(), None),
+                ]),
+                text: format!(
+                    "nothing was heard of {vehicle} for {silent_for}, and it did not say that it leaves"
+                ),
+            });
+        }
+        (is_news && is_marked).then(|| Care::Annotate {
+            node: name,
+            uid,
+            annotations: BTreeMap::from([(LOST.to_owned(), None)]),
+            text: format!("{vehicle} is heard of again"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::membership::kube::LEAVING;
+
+    fn at(seconds: u64) -> Mono {
+        Mono::from_millis(seconds * 1_000)
+    }
+
+    fn host() -> Host {
+        Host::new(Settings { silent_after: Duration::from_secs(60) })
+    }
+
+    fn node(name: &str, lease_s: i64, annotations: &[(&str, &str)]) -> Node {
+        let own = [(VEHICLE, name)];
+        let all = own.iter().chain(annotations);
+        Node {
+            name: name.to_owned(),
+            uid: format!("uid of {name}"),
+            lease_ms: Some(lease_s * 1_000),
+            annotations: all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn one_that_left_is_deleted_when_it_is_silent_and_not_before() {
+        let mut host = host();
+        let leaving = |lease| vec![node("hawk", lease, &[(LEAVING, "for good")])];
+        assert_eq!(host.look(&leaving(1), at(0), None), []);
+        assert_eq!(host.look(&leaving(1), at(59), None), []);
+        // It still drains.
+        assert_eq!(host.look(&leaving(2), at(60), None), []);
+        assert_eq!(host.look(&leaving(2), at(119), None), []);
+        let [Care::Delete { node, uid, vehicle }] = &host.look(&leaving(2), at(120), None)[..]
+        else {
+            panic!("it is not deleted");
+        };
+        assert_eq!(
+            (node.as_str(), uid.as_str(), vehicle.as_str()),
+            ("hawk", "uid of hawk", "hawk")
+        );
+    }
+
+    #[test]
+    fn one_that_is_silent_without_a_word_is_lost_once_and_found_again() {
+        let mut host = host();
+        let silent = vec![node("hawk", 1, &[(NETWORK_COST, "100")])];
+        assert_eq!(host.look(&silent, at(0), None), []);
+        let [Care::Annotate { annotations, text, .. }] =
+            &host.look(&silent, at(60), Some("now"))[..]
+        else {
+            panic!("it is not lost");
+        };
+        assert_eq!(annotations[LOST].as_deref(), Some("now"));
+        assert_eq!(annotations[NETWORK_COST], None);
+        assert!(text.contains("did not say that it leaves"), "{text}");
+        let marked = |lease| vec![node("hawk", lease, &[(LOST, "now")])];
+        assert_eq!(host.look(&marked(1), at(90), None), []);
+        let [Care::Annotate { annotations, .. }] = &host.look(&marked(2), at(91), None)[..] else {
+            panic!("it is not found");
+        };
+        assert_eq!(*annotations, BTreeMap::from([(LOST.to_owned(), None)]));
+    }
+
+    #[test]
+    fn clocks_of_vehicles_do_not_matter_and_strangers_are_left_alone() {
+        let mut host = host();
+        let mut stranger = node("server", 1, &[(LEAVING, "?")]);
+        stranger.annotations.remove(VEHICLE);
+        for second in 0..600 {
+            // Its clock runs back, a second at a time, from a date far ahead.
+            let alive = node("hawk", 10_000_000 - second, &[]);
+            let now = at(u64::try_from(second).unwrap());
+            assert_eq!(host.look(&[alive, stranger.clone()], now, None), []);
+        }
+        assert_eq!(host.heard.len(), 1);
+        assert_eq!(host.look(&[], at(700), None), []);
+        assert!(host.heard.is_empty(), "what is gone is forgotten");
+    }
+}
