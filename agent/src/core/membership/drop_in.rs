@@ -84,6 +84,14 @@ pub fn equipped(drop_in: &str) -> Option<String> {
     serde_json::from_str(name).ok()
 }
 
+/// The server that a drop-in of this agent names.
+#[must_use]
+pub fn server(drop_in: &str) -> Option<Server> {
+    let url = drop_in.lines().find_map(|line| line.strip_prefix("server: "))?;
+    let url: String = serde_json::from_str(url).ok()?;
+    Server::parse(url.strip_prefix("https://")?).ok()
+}
+
 /// A double-quoted scalar of YAML 1.2. A JSON string is one as long as it has no control characters.
 fn quoted(key: &str, value: &str) -> Result<String, String> {
     let printable = |letter: char| {

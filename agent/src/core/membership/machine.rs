@@ -59,6 +59,8 @@ pub struct Machine {
     /// Since when the server gives no answer to a step of leaving.
     unanswered_since: Option<Mono>,
     not_ready_since: Option<Mono>,
+    /// What k3s reads has changed since it was started.
+    refresh: bool,
     place_since: Mono,
     watched_at: Mono,
     view: View,
@@ -82,6 +84,7 @@ impl Machine {
             refusals: BTreeMap::new(),
             unanswered_since: None,
             not_ready_since: None,
+            refresh: false,
             place_since: now,
             watched_at: now,
             view: View { state: State::Solo, federation: None, since: now, reason: String::new() },
@@ -193,7 +196,9 @@ impl Machine {
                     self.save();
                 }
                 if let Some(facts) = &mut self.facts {
+                    self.refresh |= facts.outdated && facts.equipped.as_ref() == Some(&federation);
                     facts.equipped = Some(federation);
+                    facts.outdated = false;
                 }
             }
             (Step::Start | Step::Restart, Outcome::Done) => {
@@ -202,6 +207,7 @@ impl Machine {
                     facts.unit = Unit::Starting;
                 }
                 self.not_ready_since = None;
+                self.refresh = false;
                 // One that dies at once is not started over and over.
                 self.pause(Matter::Step, &Outcome::Done, now);
             }
@@ -485,6 +491,9 @@ impl Machine {
             }
             self.wake_at(due);
         }
+        if in_contact && self.update(federation, facts, now) {
+            return;
+        }
         match facts.unit {
             Unit::Stopped | Unit::Failed if !in_contact => {
                 self.because(format!("waiting for contact with {federation}"));
@@ -640,6 +649,9 @@ impl Machine {
             return;
         }
         self.because(self.member_reason(federation, now));
+        if easy && self.update(federation, facts, now) {
+            return;
+        }
         match facts.unit {
             Unit::Stopped | Unit::Failed if easy => {
                 if self.may(&Matter::Step, now) {
@@ -672,6 +684,21 @@ impl Machine {
             | Unit::Stopping
             | Unit::Absent => {}
         }
+    }
+
+    /// Brings a changed configuration to a k3s that runs. Only for a federation in contact: k3s comes back by its server alone.
+    fn update(&mut self, federation: &str, facts: &Facts, now: Mono) -> bool {
+        if facts.outdated && self.may(&Matter::Restart, now) {
+            // Whatever it is that k3s does not take, it is not told over and over.
+            self.pause(Matter::Restart, &Outcome::Unreachable(String::new()), now);
+            self.start(Step::Equip { federation: federation.to_owned() });
+        } else if self.refresh && self.may(&Matter::Step, now) {
+            self.start(Step::Restart);
+        } else {
+            return false;
+        }
+        self.because(format!("the configuration of {federation} has changed: k3s is told"));
+        true
     }
 
     fn member_reason(&self, federation: &str, now: Mono) -> String {

@@ -166,6 +166,8 @@ pub struct Facts {
     pub unit: Unit,
     /// Federation that this vehicle is equipped for: that our drop-in names.
     pub equipped: Option<String>,
+    /// But not as the configuration has it now.
+    pub outdated: bool,
     /// The own Node.
     pub node: NodeSeen,
 }

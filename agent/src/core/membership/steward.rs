@@ -82,6 +82,8 @@ pub enum Report {
         unit: Result<Unit, String>,
         /// What it is equipped for.
         equipped: Option<String>,
+        /// But not as the configuration has it now.
+        outdated: bool,
     },
     /// The own Node was asked for, or why nothing is known of it.
     Node(Result<NodeSeen, String>),
@@ -197,7 +199,7 @@ impl Server {
 pub struct Steward {
     machine: Machine,
     servers: BTreeMap<String, Server>,
-    unit: Option<(Unit, Option<String>)>,
+    unit: Option<(Unit, Option<String>, bool)>,
     /// Why the vehicle could not be looked at last time.
     blind: Option<String>,
     looking: bool,
@@ -326,12 +328,12 @@ impl Steward {
                     self.tell_cost(&federation, now, &mut orders);
                 }
             }
-            Report::Looked { unit, equipped } => {
+            Report::Looked { unit, equipped, outdated } => {
                 self.looking = false;
                 match unit {
                     Ok(unit) => {
                         self.blind = None;
-                        self.unit = Some((unit, equipped));
+                        self.unit = Some((unit, equipped, outdated));
                         self.tell_facts(now, &mut orders);
                     }
                     // It is asked again; nothing is done on a guess.
@@ -455,8 +457,8 @@ impl Steward {
     }
 
     fn tell_facts(&mut self, now: Mono, orders: &mut Orders) {
-        let Some((unit, equipped)) = self.unit.clone() else { return };
-        let facts = Facts { unit, equipped, node: self.node.clone() };
+        let Some((unit, equipped, outdated)) = self.unit.clone() else { return };
+        let facts = Facts { unit, equipped, outdated, node: self.node.clone() };
         self.feed(Input::Facts(facts), now, orders);
     }
 

@@ -141,7 +141,9 @@ impl Vehicle {
             }
             Task::Look => {
                 let unit = self.hands.unit().await;
-                Report::Looked { unit, equipped: self.hands.equipped() }
+                let equipped = self.hands.equipped();
+                let outdated = equipped.as_deref().is_some_and(|name| self.is_outdated(name));
+                Report::Looked { unit, equipped, outdated }
             }
             Task::AskForNode { federation, member } => {
                 Report::Node(self.node(&federation, context.word.filter(|_| member)).await)
@@ -152,6 +154,13 @@ impl Vehicle {
                 Report::Finished { step, outcome }
             }
         }
+    }
+
+    /// Whether k3s has something else than the configuration says. The server that it has is as good as any that is configured.
+    fn is_outdated(&self, name: &str) -> bool {
+        let written = self.hands.server();
+        self.equipment(name, written)
+            .is_ok_and(|equipment| !self.hands.is_equipped_with(&equipment))
     }
 
     fn federation(&self, name: &str) -> Result<&config::Federation, Outcome> {
@@ -231,10 +240,13 @@ impl Vehicle {
     async fn step(&self, step: &Step, never: &NeverTouch) -> Outcome {
         match step {
             Step::Preflight { federation } => self.preflight(federation).await,
-            Step::Equip { federation } => match self.equipment(federation) {
-                Ok(equipment) => self.hands.equip(equipment).await,
-                Err(outcome) => outcome,
-            },
+            Step::Equip { federation } => {
+                let reached = self.memory().reached.get(federation).cloned();
+                match self.equipment(federation, reached) {
+                    Ok(equipment) => self.hands.equip(equipment).await,
+                    Err(outcome) => outcome,
+                }
+            }
             Step::Start => {
                 self.memory().started_ms = Some(clock::now().wall_ms);
                 self.hands.start().await
@@ -355,12 +367,13 @@ impl Vehicle {
         Ok((token, ca))
     }
 
-    fn equipment(&self, name: &str) -> Result<Equipment, Outcome> {
+    /// What k3s is to have for a federation, with the server that is preferred if it is configured.
+    fn equipment(&self, name: &str, preferred: Option<Server>) -> Result<Equipment, Outcome> {
         let federation = self.federation(name)?;
         let (token, ca) = self.token(federation)?;
         let servers = federation.servers();
-        let reached = self.memory().reached.get(name).cloned();
-        let server = reached.filter(|server| servers.contains(server)).or(servers.first().cloned());
+        let preferred = preferred.filter(|server| servers.contains(server));
+        let server = preferred.or(servers.first().cloned());
         let Some(server) = server else {
             return Err(Outcome::Refused(format!("no server of {name} is configured")));
         };

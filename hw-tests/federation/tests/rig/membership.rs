@@ -133,6 +133,12 @@ impl Rider {
         }
     }
 
+    /// k3s's process.
+    fn process(&self) -> String {
+        let show = ["show", "--property=MainPID", "--value", UNIT];
+        self.vehicle.host().run("systemctl", &show).unwrap()
+    }
+
     fn unit(&self) -> String {
         let shown = self
             .vehicle
@@ -184,6 +190,23 @@ fn a_vehicle_joins_by_policy_says_who_it_is_leaves_when_told_and_comes_back_when
             .then_some(()))
     });
     told.unwrap();
+
+    // What is changed in the configuration reaches k3s, which is started anew for it, once, while its server answers.
+    let before = rider.process();
+    let host = rider.vehicle.host();
+    let config = host.read(CONFIG).unwrap();
+    host.write(CONFIG, &config.replace("[k3s]", "[k3s]\nlabels = [\"crew=2\"]")).unwrap();
+    rider.kill();
+    rider.start();
+    let told = wait_for("k3s to be told", LIMIT, || {
+        let is_told = rider.vehicle.host().read(DROP_IN)?.contains("crew=2");
+        Ok((is_told && rider.process() != before).then_some(()))
+    });
+    told.unwrap_or_else(|error| panic!("{error}\n{:#}", rider.ask(&["list"]).unwrap_or_default()));
+    let after = rider.process();
+    rider.wait("member", Some("red"));
+    thread::sleep(Duration::from_secs(15));
+    assert_eq!(rider.process(), after, "it was restarted again");
 
     rider.tell(&["leave"]);
     let status = rider.wait("solo", None);

@@ -64,7 +64,9 @@ impl Vehicle {
                         let took = self.answers.then_some(Duration::from_millis(40));
                         Report::Tried { federation, took }
                     }
-                    Task::Look => Report::Looked { unit: Ok(Unit::Stopped), equipped: None },
+                    Task::Look => {
+                        Report::Looked { unit: Ok(Unit::Stopped), equipped: None, outdated: false }
+                    }
                     Task::Save(_) => Report::Saved(Ok(())),
                     Task::AskForNode { .. } | Task::Step(_) => continue,
                 };

@@ -36,8 +36,12 @@ impl Machine {
                     // k3s may have started again after its Node was deleted, which makes another.
                     self.owe(Deferred { federation, uid: None });
                     if let Some(facts) = &mut self.facts {
-                        *facts =
-                            Facts { unit: Unit::Stopped, equipped: None, node: NodeSeen::Unknown };
+                        *facts = Facts {
+                            unit: Unit::Stopped,
+                            equipped: None,
+                            outdated: false,
+                            node: NodeSeen::Unknown,
+                        };
                     }
                     self.arrive(then);
                     return;

@@ -56,6 +56,10 @@ struct World {
     /// When the unit was started with what it is equipped for.
     started: u64,
     equipped: Option<String>,
+    /// The configuration says something else than the drop-in.
+    outdated: bool,
+    /// Restarts of the unit.
+    restarts: usize,
     /// Whose containers and interfaces are on the vehicle.
     residue: Option<String>,
     /// Nodes by federation.
@@ -93,6 +97,8 @@ impl World {
             unit: Unit::Stopped,
             started: 0,
             equipped: None,
+            outdated: false,
+            restarts: 0,
             residue: None,
             nodes: BTreeMap::new(),
             created: 0,
@@ -158,7 +164,12 @@ impl World {
                 },
             },
         };
-        let facts = Facts { unit: self.unit, equipped: self.equipped.clone(), node };
+        let facts = Facts {
+            unit: self.unit,
+            equipped: self.equipped.clone(),
+            outdated: self.outdated,
+            node,
+        };
         self.feed(Input::Facts(facts));
     }
 
@@ -219,9 +230,11 @@ impl World {
                     self.break_promise(format!("equipped for {federation} without intent"));
                 }
                 self.equipped = Some(federation.clone());
+                self.outdated = false;
                 Outcome::Done
             }
             Step::Start | Step::Restart => {
+                self.restarts += usize::from(*step == Step::Restart);
                 let equipped = self.equipped.clone();
                 if !equipped.as_deref().is_some_and(|name| self.in_contact(name))
                     && self.running_since()
@@ -451,7 +464,8 @@ fn a_node_deleted_at_the_server_ends_the_membership() {
 #[test]
 fn a_refused_preflight_is_told_and_not_tried_in_a_loop() {
     let mut machine = Machine::new(policy(&[("red", 1)]), Intent::default(), at(0));
-    let facts = Facts { unit: Unit::Stopped, equipped: None, node: NodeSeen::Unknown };
+    let facts =
+        Facts { unit: Unit::Stopped, equipped: None, outdated: false, node: NodeSeen::Unknown };
     let _ = machine.handle(Input::Facts(facts), at(0));
     let cost = || Input::Cost { federation: "red".to_owned(), cost: Some(100) };
     let mut flights = 0;
@@ -613,4 +627,24 @@ fn planted_faults_are_caught() {
         });
         assert!(caught, "{fault:?} was not noticed");
     }
+}
+
+#[test]
+fn a_changed_configuration_reaches_k3s_by_one_restart_and_only_while_the_server_answers() {
+    let mut world = World::new(policy(&[("red", 1)]));
+    world.cost("red", Some(100));
+    world.pass(120);
+    assert_eq!(world.view(), State::Member);
+    world.cost("red", None);
+    world.pass(5);
+    world.outdated = true;
+    world.pass(300);
+    assert!(world.outdated, "nothing is touched while the server is silent");
+    assert_eq!(world.restarts, 0);
+    world.cost("red", Some(100));
+    world.pass(300);
+    assert!(!world.outdated);
+    assert_eq!(world.restarts, 1);
+    assert_eq!((world.view(), world.unit), (State::Member, Unit::Active));
+    assert_eq!(world.broken_promises, Vec::<String>::new());
 }

@@ -63,6 +63,7 @@ impl Around {
                 Task::Look => Report::Looked {
                     unit: self.unit.ok_or_else(|| "no manager".to_owned()),
                     equipped: self.equipped.clone(),
+                    outdated: false,
                 },
                 Task::AskForNode { .. } => Report::Node(match self.answers {
                     true => Ok(self.node.clone()),

@@ -46,7 +46,7 @@ use crate::core::membership::kept::{self, Wanted, is_folder_name};
 use crate::core::membership::manager::Verb;
 pub use crate::core::membership::manager::{Commands, ManagerChoice};
 use crate::core::membership::unit::{NAMES, Service};
-use crate::core::membership::{Outcome, Unit, drop_in};
+use crate::core::membership::{Outcome, Server, Unit, drop_in};
 
 /// Where k3s reads the password of its Node.
 pub const NODE_PASSWORD: &str = "/etc/rancher/node/password";
@@ -225,6 +225,21 @@ impl Hands {
     #[must_use]
     pub fn equipped(&self) -> Option<String> {
         drop_in::equipped(&fs::read_to_string(&self.places.drop_in).ok()?)
+    }
+
+    /// The server that the drop-in names.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        drop_in::server(&fs::read_to_string(&self.places.drop_in).ok()?)
+    }
+
+    /// Whether k3s would read exactly this.
+    #[must_use]
+    pub fn is_equipped_with(&self, equipment: &Equipment) -> bool {
+        let token = self.places.token(&equipment.federation);
+        let reads = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        equipment.drop_in(&token).is_ok_and(|text| text == reads(&self.places.drop_in))
+            && equipment.token_text() == reads(&token)
     }
 
     /// Whether this vehicle has a password that the federation may know it by.
