@@ -40,6 +40,8 @@ enum Matter {
 struct Pause {
     until: Mono,
     length: Duration,
+    /// Contact that comes back may have cured the cause.
+    curable: bool,
 }
 
 /// In which federation, and how to get there.
@@ -137,7 +139,12 @@ impl Machine {
             Input::Tick => {}
             Input::Cost { federation, cost } => {
                 if let Some(policy) = self.policy.federations.get(&federation) {
-                    self.contacts.entry(federation).or_default().observe(policy, cost, now);
+                    let contact = self.contacts.entry(federation.clone()).or_default();
+                    let was_near = contact.near_for(now).is_some();
+                    contact.observe(policy, cost, now);
+                    if !was_near && contact.near_for(now).is_some() {
+                        self.near_again(federation);
+                    }
                 }
             }
             Input::Facts(facts) => self.observed(facts, now),
@@ -174,6 +181,15 @@ impl Machine {
         }
         self.show(now);
         std::mem::take(&mut self.acts)
+    }
+
+    /// What a bad way was the cause of is tried again as if for the first time.
+    fn near_again(&mut self, federation: String) {
+        for matter in [Matter::Preflight(federation.clone()), Matter::Finish(federation)] {
+            if self.held_up.get(&matter).is_some_and(|pause| pause.curable) {
+                self.held_up.remove(&matter);
+            }
+        }
     }
 
     fn observed(&mut self, facts: Facts, now: Mono) {
@@ -231,8 +247,11 @@ impl Machine {
             }
             Outcome::Refused(text) => {
                 // A token is tried once, not in a loop.
-                let pause =
-                    Pause { until: now + self.policy.pause[1], length: self.policy.pause[1] };
+                let pause = Pause {
+                    until: now + self.policy.pause[1],
+                    length: self.policy.pause[1],
+                    curable: false,
+                };
                 self.held_up.insert(Matter::Preflight(federation.clone()), pause);
                 self.refusals.insert(federation, text);
             }
@@ -273,7 +292,8 @@ impl Machine {
                 (before * 2).clamp(first, longest)
             }
         };
-        self.held_up.insert(matter, Pause { until: now + length, length });
+        let curable = !matches!(outcome, Outcome::Refused(_));
+        self.held_up.insert(matter, Pause { until: now + length, length, curable });
         length
     }
 
@@ -535,7 +555,7 @@ impl Machine {
                 // Somebody wanted this vehicle out, so it does not come back at once.
                 let length = self.policy.pause[1];
                 let matter = Matter::Preflight(federation.to_owned());
-                self.held_up.insert(matter, Pause { until: now + length, length });
+                self.held_up.insert(matter, Pause { until: now + length, length, curable: false });
                 let text = "this vehicle's Node was deleted at the server".to_owned();
                 self.because(format!("{text}: leaving {federation}"));
                 self.refusals.insert(federation.to_owned(), text);

@@ -648,3 +648,38 @@ fn a_changed_configuration_reaches_k3s_by_one_restart_and_only_while_the_server_
     assert_eq!((world.view(), world.unit), (State::Member, Unit::Active));
     assert_eq!(world.broken_promises, Vec::<String>::new());
 }
+
+#[test]
+fn a_better_way_ends_the_pause_that_a_bad_one_was_the_cause_of_and_no_other() {
+    let fails = |outcome: Outcome| {
+        let policy = Policy { pause: [SECOND * 5, SECOND * 10_000], ..policy(&[("red", 1)]) };
+        let mut machine = Machine::new(policy, Intent::default(), at(0));
+        let facts =
+            Facts { unit: Unit::Stopped, equipped: None, outdated: false, node: NodeSeen::Unknown };
+        let mut now = 0;
+        let mut tries = 0;
+        for second in 0..4000 {
+            now = second;
+            // Out of contact for ten seconds.
+            let cost = if second < 3000 { Some(100) } else { (second >= 3010).then_some(100) };
+            let inputs =
+                [Input::Cost { federation: "red".to_owned(), cost }, Input::Facts(facts.clone())];
+            for input in inputs {
+                for act in machine.handle(input, at(second)) {
+                    let Act::Do(step @ Step::Preflight { .. }) = act else { continue };
+                    tries += usize::from(second >= 3010);
+                    let outcome = outcome.clone();
+                    let _ = machine.handle(Input::Finished { step, outcome }, at(second));
+                }
+            }
+            if tries > 0 {
+                break;
+            }
+        }
+        (now, tries)
+    };
+    let (at_s, tries) = fails(Outcome::Unreachable("link too slow".to_owned()));
+    assert!(tries > 0 && at_s <= 3010 + 31, "{at_s}");
+    let (at_s, _) = fails(Outcome::Refused("401".to_owned()));
+    assert!(at_s > 3010 + 31, "what a person has to cure is not tried again for that: {at_s}");
+}
