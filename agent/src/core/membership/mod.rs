@@ -42,6 +42,7 @@ pub mod kept;
 pub mod kube;
 mod machine;
 pub mod manager;
+pub mod patience;
 mod policy;
 pub mod preflight;
 pub mod report;

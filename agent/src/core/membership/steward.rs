@@ -10,22 +10,15 @@ use std::time::Duration;
 
 use super::cleanup::NeverTouch;
 use super::kube::Word;
+use super::patience::Patience;
 use super::{
     Act, Facts, Input, Intent, Machine, NodeSeen, Outcome, Place, Policy, State, Step, Unit, View,
     Wish,
 };
-use crate::core::pacing::RoundTrip;
 use crate::core::time::Mono;
 
 /// Tries in vain after which a server does not answer: links with 15 % loss each way lose a whole try now and then.
 const SILENT_AFTER: u32 = 3;
-
-/// Shortest and longest wait for a server, between which the measured round trips decide: one on a small board may be busy for
-/// seconds, and beyond a minute asking again is worth more than waiting.
-const WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
-
-/// Wait before anything was measured: as long as k3s itself waits for an answer.
-const WAIT_AT_FIRST: Duration = Duration::from_secs(10);
 
 /// Pause between two tries while all is well.
 const TRY_EVERY: Duration = Duration::from_secs(15);
@@ -149,8 +142,7 @@ pub struct Change {
 #[derive(Clone, Debug, Default)]
 struct Server {
     way: Way,
-    round_trip: RoundTrip,
-    in_vain: u32,
+    patience: Patience,
     answered: bool,
     trying: bool,
     due: Mono,
@@ -159,7 +151,7 @@ struct Server {
 impl Server {
     /// What the machine is told.
     fn cost(&self) -> Option<u32> {
-        let answers = self.answered && self.in_vain < SILENT_AFTER;
+        let answers = self.answered && self.patience.in_vain() < SILENT_AFTER;
         match self.way {
             Way::Costs(cost) => answers.then_some(cost),
             Way::Unmeasured => answers.then_some(ONE_HOP),
@@ -167,27 +159,22 @@ impl Server {
         }
     }
 
-    /// How long to wait for it, twice as long after each try in vain (RFC 6298 section 5.5).
-    fn wait(&self) -> Duration {
-        let [shortest, longest] = WAITS;
-        let wait = match self.round_trip.smoothed() {
-            Some(_) => self.round_trip.timeout(shortest, longest),
-            None => WAIT_AT_FIRST,
-        };
-        wait.saturating_mul(1 << self.in_vain.min(5)).min(longest)
+    /// When it is to be tried, unless it is being tried or there is no way.
+    fn due(&self) -> Option<Mono> {
+        (!self.trying && self.way != Way::None).then_some(self.due)
     }
 
     fn tried(&mut self, took: Option<Duration>, now: Mono) {
         self.trying = false;
         match took {
             Some(took) => {
-                self.round_trip.measure(took);
-                (self.in_vain, self.answered) = (0, true);
+                self.patience.answered(took);
+                self.answered = true;
                 self.due = now + TRY_EVERY;
             }
             None => {
-                self.in_vain = self.in_vain.saturating_add(1);
-                let silent = self.in_vain >= SILENT_AFTER || !self.answered;
+                self.patience.waited_in_vain();
+                let silent = self.patience.in_vain() >= SILENT_AFTER || !self.answered;
                 self.due = now + if silent { TRY_SILENT_EVERY } else { TRY_AGAIN };
             }
         }
@@ -264,7 +251,7 @@ impl Steward {
     /// Smoothed time that a server takes to answer.
     #[must_use]
     pub fn round_trip(&self, federation: &str) -> Option<Duration> {
-        self.servers.get(federation)?.round_trip.smoothed()
+        self.servers.get(federation)?.patience.round_trip()
     }
 
     /// Why nothing is known of this vehicle's k3s, if that is so.
@@ -408,9 +395,9 @@ impl Steward {
             self.save(orders);
         }
         for (name, server) in &mut self.servers {
-            if !server.trying && server.due <= now && server.way != Way::None {
+            if server.due().is_some_and(|due| due <= now) {
                 server.trying = true;
-                let within = server.wait();
+                let within = server.patience.wait();
                 orders.tasks.push(Task::Try { federation: name.clone(), within });
             }
         }

@@ -21,24 +21,12 @@ use tokio_rustls::TlsConnector;
 
 use super::credential::{Credential, Secret};
 use crate::core::membership::kube::answer::Answer;
+use crate::core::membership::patience::{self, Patience};
 use crate::core::membership::preflight::{Cure, Finding, Verdict};
 use crate::core::membership::{CaHash, Outcome, Server};
-use crate::core::pacing::RoundTrip;
 use crate::shell::federation::probe::{self, Part, Target, Trouble};
 use crate::shell::federation::trust::{self, Bundle};
 use crate::shell::federation::{Content, expected, refused};
-
-/// Shortest time-out: on a lossy link TCP is silent for seconds while it repeats what was lost.
-const WAIT_MIN: Duration = Duration::from_secs(2);
-
-/// Longest.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// Time-out before anything was measured: that of k3s.
-const WAIT_FIRST: Duration = Duration::from_secs(10);
-
-/// Doublings of the time-out after answers that did not come (RFC 6298 section 5.5).
-const DOUBLINGS_MAX: u32 = 5;
 
 /// For a request with everything that it needs: connections, repetition, a page of a hundred kilobytes over a thin link.
 const REQUEST_MAX: Duration = Duration::from_secs(180);
@@ -115,8 +103,7 @@ pub(super) struct Wire {
     /// The servers' authority, once one of them has shown it and its hash was right.
     bundle: Option<Bundle>,
     link: Option<Link>,
-    trips: RoundTrip,
-    doublings: u32,
+    patience: Patience,
 }
 
 impl std::fmt::Debug for Wire {
@@ -124,7 +111,7 @@ impl std::fmt::Debug for Wire {
         f.debug_struct("Wire")
             .field("servers", &self.servers)
             .field("credential", &self.credential)
-            .field("trips", &self.trips)
+            .field("patience", &self.patience)
             .finish_non_exhaustive()
     }
 }
@@ -138,14 +125,13 @@ impl Wire {
             first: 0,
             bundle: None,
             link: None,
-            trips: RoundTrip::new(),
-            doublings: 0,
+            patience: Patience::default(),
         }
     }
 
     /// Mean of the round trips so far.
     pub(super) const fn round_trip(&self) -> Option<Duration> {
-        self.trips.smoothed()
+        self.patience.round_trip()
     }
 
     /// Ends the connection, if there is one. The next request opens another.
@@ -182,10 +168,10 @@ impl Wire {
             Some(link) => link,
             None => self.connect().await?,
         };
-        let wait = self.wait();
+        let wait = self.patience.wait();
         match link.exchange(request, wait, ANSWER_BYTES_MAX).await {
             Ok((reply, trip)) => {
-                self.measured(trip);
+                self.patience.answered(trip);
                 // Behind a new connection there is a credential that was read anew.
                 if reply.status != 401 {
                     link.used = Instant::now();
@@ -194,7 +180,7 @@ impl Wire {
                 Ok(Ok(reply))
             }
             Err(Trouble::Slow(_)) => {
-                self.late();
+                self.patience.waited_in_vain();
                 let seconds = wait.as_secs();
                 Ok(Err(format!("{} gave no answer within {seconds} s", link.authority)))
             }
@@ -205,24 +191,6 @@ impl Wire {
         }
     }
 
-    /// How long to wait for a step that takes a round trip.
-    fn wait(&self) -> Duration {
-        let wait = match self.trips.smoothed() {
-            None => WAIT_FIRST,
-            Some(_) => self.trips.timeout(WAIT_MIN, WAIT_MAX),
-        };
-        (wait * (1 << self.doublings)).min(WAIT_MAX)
-    }
-
-    fn measured(&mut self, trip: Duration) {
-        self.trips.measure(trip);
-        self.doublings = 0;
-    }
-
-    fn late(&mut self) {
-        self.doublings = DOUBLINGS_MAX.min(self.doublings + 1);
-    }
-
     /// A connection to the first server that can be reached, beginning with the one that was reached last.
     async fn connect(&mut self) -> Result<Link, Outcome> {
         let secret = self.credential.read().map_err(Outcome::Refused)?;
@@ -230,7 +198,7 @@ impl Wire {
         for step in 0..self.servers.len() {
             let index = (self.first + step) % self.servers.len();
             let server = self.servers[index].clone();
-            let targets = match timeout(WAIT_MAX, probe::targets(&server)).await {
+            let targets = match timeout(patience::LONGEST, probe::targets(&server)).await {
                 Ok(Ok(targets)) => targets,
                 Ok(Err(text)) => {
                     time_cures = true;
@@ -307,12 +275,12 @@ impl Wire {
         let anybody = trust::of_anybody().map_err(|error| (Cure::Person, error))?;
         let answered = async {
             let mut link = self.open(target, &anybody).await?;
-            let wait = self.wait();
+            let wait = self.patience.wait();
             link.exchange(&Request::get("/cacerts"), wait, AUTHORITY_BYTES_MAX).await
         };
         match answered.await {
             Ok((reply, trip)) => {
-                self.measured(trip);
+                self.patience.answered(trip);
                 expected(reply.status, reply.body, Some(self.ca)).map_err(told)
             }
             Err(trouble) => Err(self.fault(trouble, server, target)),
@@ -321,19 +289,19 @@ impl Wire {
 
     async fn open(&mut self, target: &Target, tls: &Arc<ClientConfig>) -> Result<Link, Trouble> {
         let started = Instant::now();
-        let tcp = timeout(self.wait(), TcpStream::connect(target.address))
+        let tcp = timeout(self.patience.wait(), TcpStream::connect(target.address))
             .await
             .map_err(|_| Trouble::Slow(Part::Connecting))?
             .map_err(Trouble::Connect)?;
-        self.measured(started.elapsed());
+        self.patience.answered(started.elapsed());
         tcp.set_nodelay(true).map_err(Trouble::Connect)?;
         let started = Instant::now();
         let connector = TlsConnector::from(tls.clone());
-        let stream = timeout(self.wait(), connector.connect(target.name.clone(), tcp))
+        let stream = timeout(self.patience.wait(), connector.connect(target.name.clone(), tcp))
             .await
             .map_err(|_| Trouble::Slow(Part::Handshake))?
             .map_err(Trouble::Tls)?;
-        self.measured(started.elapsed());
+        self.patience.answered(started.elapsed());
         let (sender, driver) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| probe::broken(&error))?;
         Ok(Link {
@@ -349,8 +317,8 @@ impl Wire {
     /// What a connection that did not come about means, and what cures it.
     fn fault(&mut self, trouble: Trouble, server: &Server, target: &Target) -> (Cure, String) {
         let Trouble::Slow(part) = trouble else { return told(refused(trouble, server, target)) };
-        let seconds = self.wait().as_secs();
-        self.late();
+        let seconds = self.patience.wait().as_secs();
+        self.patience.waited_in_vain();
         let what = match part {
             Part::Connecting => "did not accept a connection",
             Part::Handshake => "did not end the TLS handshake",

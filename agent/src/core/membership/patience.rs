@@ -1,0 +1,82 @@
+//! How long to wait for a federation's server, by what its answers took before: smoothed round trip and four deviations, twice as
+//! long after each wait in vain (RFC 6298, sections 2 and 5.5), never a number that was tuned for one kind of link.
+
+use std::time::Duration;
+
+use crate::core::pacing::RoundTrip;
+
+/// Shortest wait: on a lossy link TCP is silent for seconds while it repeats what was lost, and a small board may be busy for as
+/// long.
+const SHORTEST: Duration = Duration::from_secs(2);
+
+/// Longest: beyond, asking again is worth more than waiting.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// Before anything was measured: k3s itself waits as long for an answer.
+const AT_FIRST: Duration = Duration::from_secs(10);
+
+/// Doublings after waits in vain.
+const DOUBLINGS_MAX: u32 = 5;
+
+/// With one server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    trips: RoundTrip,
+    in_vain: u32,
+}
+
+impl Patience {
+    /// It answered after `trip`.
+    pub fn answered(&mut self, trip: Duration) {
+        self.trips.measure(trip);
+        self.in_vain = 0;
+    }
+
+    /// It did not answer in time.
+    pub fn waited_in_vain(&mut self) {
+        self.in_vain = self.in_vain.saturating_add(1);
+    }
+
+    /// Waits in vain since it answered last.
+    #[must_use]
+    pub const fn in_vain(&self) -> u32 {
+        self.in_vain
+    }
+
+    /// Smoothed time of its answers, once there was one.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.trips.smoothed()
+    }
+
+    /// How long to wait for the next answer.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        let wait = match self.trips.smoothed() {
+            Some(_) => self.trips.timeout(SHORTEST, LONGEST),
+            None => AT_FIRST,
+        };
+        (wait * (1 << self.in_vain.min(DOUBLINGS_MAX))).min(LONGEST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_in_vain_doubles_the_next_and_an_answer_ends_that() {
+        let mut patience = Patience::default();
+        assert_eq!(patience.wait(), AT_FIRST);
+        patience.answered(Duration::from_secs(1));
+        let once = patience.wait();
+        patience.waited_in_vain();
+        assert_eq!(patience.wait(), once * 2);
+        for _ in 0..40 {
+            patience.waited_in_vain();
+        }
+        assert_eq!((patience.wait(), patience.in_vain()), (LONGEST, 41));
+        patience.answered(Duration::from_secs(1));
+        assert!(patience.wait() <= once);
+    }
+}
