@@ -68,12 +68,6 @@ impl Agent {
         self.show_membership();
     }
 
-    /// Whether this vehicle may go into federations.
-    #[must_use]
-    pub fn has_membership(&self) -> bool {
-        self.membership.is_some()
-    }
-
     /// What tasks about federations need to know.
     #[must_use]
     pub fn member_context(&self) -> Context {
@@ -256,11 +250,7 @@ impl Agent {
 
     /// What people should know of a step that did not work.
     fn tell_outcome(&mut self, step: &Step, outcome: &Outcome) {
-        let (Outcome::Refused(text) | Outcome::Unreachable(text) | Outcome::NotYet { text, .. }) =
-            outcome
-        else {
-            return;
-        };
+        let Some(text) = outcome.hindrance() else { return };
         let federation = match step {
             Step::Preflight { federation }
             | Step::Equip { federation }
@@ -273,7 +263,7 @@ impl Agent {
             true => (Severity::Warning, "federation-refused"),
             false => (Severity::Info, "federation-waits"),
         };
-        self.note(severity, kind, &federation, text.clone());
+        self.note(severity, kind, &federation, text.to_owned());
     }
 
     fn show_membership(&mut self) {

@@ -298,12 +298,9 @@ impl Machine {
     }
 
     fn complain(&mut self, outcome: &Outcome, after: Duration) {
-        let (Outcome::Unreachable(text) | Outcome::NotYet { text, .. } | Outcome::Refused(text)) =
-            outcome
-        else {
-            return;
-        };
-        self.because(format!("{text}; next attempt in {}", span(after)));
+        if let Some(text) = outcome.hindrance() {
+            self.because(format!("{text}; next attempt in {}", span(after)));
+        }
     }
 
     fn because(&mut self, reason: String) {

@@ -221,6 +221,19 @@ pub enum Outcome {
     Refused(String),
 }
 
+impl Outcome {
+    /// What hinders, for a person; `None` when nothing does.
+    #[must_use]
+    pub fn hindrance(&self) -> Option<&str> {
+        match self {
+            Outcome::Done => None,
+            Outcome::Unreachable(text) | Outcome::Refused(text) | Outcome::NotYet { text, .. } => {
+                Some(text)
+            }
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {

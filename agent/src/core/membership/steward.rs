@@ -275,14 +275,13 @@ impl Steward {
     /// When [`Steward::tick`] is due at the latest.
     #[must_use]
     pub fn deadline(&self) -> Mono {
-        let tries =
-            self.servers.values().filter(|server| !server.trying && server.way != Way::None);
+        let tries = self.servers.values().filter_map(Server::due);
         let look = (!self.looking).then_some(self.look_due);
         let node = (!self.asking && self.asked_of().is_some()).then_some(self.node_due);
         [look, node, self.save_due, self.machine.deadline()]
             .into_iter()
             .flatten()
-            .chain(tries.map(|server| server.due))
+            .chain(tries)
             .min()
             .unwrap_or(self.look_due)
     }

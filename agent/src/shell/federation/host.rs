@@ -11,7 +11,7 @@ use crate::config;
 use crate::core::agent::Input;
 use crate::core::membership::host::{Care, Host, Settings};
 use crate::core::membership::kube::written;
-use crate::core::membership::{CaHash, Outcome, Server};
+use crate::core::membership::{CaHash, Server};
 use crate::core::state::Severity;
 use crate::shell::clock;
 
@@ -53,7 +53,8 @@ async fn round(cluster: &mut Cluster, host: &mut Host) -> Vec<Input> {
     let members = match cluster.members().await {
         Ok(members) => members,
         Err(outcome) => {
-            return said(outcome)
+            return outcome
+                .hindrance()
                 .map(|text| {
                     warning("host-blind", format!("the cluster's members cannot be seen: {text}"))
                 })
@@ -75,20 +76,10 @@ async fn round(cluster: &mut Cluster, host: &mut Host) -> Vec<Input> {
                 (cluster.annotate(&node, &annotations).await, warning("host-member", text))
             }
         };
-        match said(outcome) {
+        match outcome.hindrance() {
             None => news.push(done),
-            Some(text) => news.push(warning("host-failed", text)),
+            Some(text) => news.push(warning("host-failed", text.to_owned())),
         }
     }
     news
-}
-
-/// What hindered.
-fn said(outcome: Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Done => None,
-        Outcome::Unreachable(text) | Outcome::Refused(text) | Outcome::NotYet { text, .. } => {
-            Some(text)
-        }
-    }
 }

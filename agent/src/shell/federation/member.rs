@@ -197,28 +197,19 @@ impl Vehicle {
         let node_name = self.node_name.as_str();
         let asked = self
             .with_cluster(federation, async |cluster| {
-                match cluster.seen(node_name, since_ms).await {
-                    Ok(seen) => {
-                        if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
-                            self.publish(cluster, uid, word).await;
-                            // It may be back before what it had said on leaving took effect.
-                            let outcome = cluster.returned(node_name, uid).await;
-                            if outcome != Outcome::Done {
-                                tracing::debug!("the Node still says that it leaves: {outcome:?}");
-                            }
-                        }
-                        Ok(seen)
+                let seen = cluster.seen(node_name, since_ms).await?;
+                if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
+                    self.publish(cluster, uid, word).await;
+                    // It may be back before what it had said on leaving took effect.
+                    let outcome = cluster.returned(node_name, uid).await;
+                    if outcome != Outcome::Done {
+                        tracing::debug!("the Node still says that it leaves: {outcome:?}");
                     }
-                    Err(outcome) => Err(outcome),
                 }
+                Ok(seen)
             })
             .await;
-        asked.map_err(|outcome| match outcome {
-            Outcome::Unreachable(text) | Outcome::Refused(text) | Outcome::NotYet { text, .. } => {
-                text
-            }
-            Outcome::Done => "it gave no answer".to_owned(),
-        })
+        asked.map_err(|outcome| outcome.hindrance().unwrap_or("it gave no answer").to_owned())
     }
 
     /// Says at the own Node what is new.
@@ -259,15 +250,8 @@ impl Vehicle {
                 self.memory().started_ms = Some(clock::now().wall_ms);
                 self.hands.restart().await
             }
-            Step::Part { step: LeaveStep::CleanUp, .. } => {
-                let CleanedUp { outcome, left } = self.hands.clean_up(never).await;
-                for left in left {
-                    tracing::info!("left where it is: {left}");
-                }
-                outcome
-            }
             Step::Part { federation, uid, step } => {
-                self.part(federation, uid.as_deref(), *step).await
+                self.part(federation, uid.as_deref(), *step, never).await
             }
             Step::Finish(Deferred { federation, uid }) => {
                 self.delete(federation, uid.as_deref()).await
@@ -411,41 +395,52 @@ impl Vehicle {
     }
 
     /// One step out of a federation.
-    async fn part(&self, federation: &str, uid: Option<&str>, step: LeaveStep) -> Outcome {
+    async fn part(
+        &self,
+        federation: &str,
+        uid: Option<&str>,
+        step: LeaveStep,
+        never: &NeverTouch,
+    ) -> Outcome {
         let name = self.node_name.as_str();
-        let asked = match step {
+        match step {
             LeaveStep::Announce => {
                 let announcement = Announcement {
                     since_ms: clock::now().believable_wall_ms(),
                     reason: "the vehicle leaves".to_owned(),
                 };
-                self.with_cluster(federation, async |cluster| {
-                    Ok(cluster.announce(name, uid, Some(&announcement)).await)
+                self.told(federation, async |cluster| {
+                    cluster.announce(name, uid, Some(&announcement)).await
                 })
                 .await
             }
             LeaveStep::Cordon => {
-                self.with_cluster(federation, async |cluster| Ok(cluster.cordon(name, uid).await))
-                    .await
+                self.told(federation, async |cluster| cluster.cordon(name, uid).await).await
             }
             LeaveStep::Drain => {
                 let mut progress = std::mem::take(&mut self.memory().progress);
                 let outcome = self
-                    .with_cluster(federation, async |cluster| {
-                        Ok(cluster.drain(name, self.drain, &mut progress).await)
+                    .told(federation, async |cluster| {
+                        cluster.drain(name, self.drain, &mut progress).await
                     })
                     .await;
                 self.memory().progress = progress;
                 outcome
             }
-            LeaveStep::Delete => return self.delete(federation, uid).await,
-            LeaveStep::Stop | LeaveStep::CleanUp => return self.hands.stop().await,
+            LeaveStep::Delete => self.delete(federation, uid).await,
+            LeaveStep::Stop => self.hands.stop().await,
+            LeaveStep::CleanUp => {
+                let CleanedUp { outcome, left } = self.hands.clean_up(never).await;
+                for left in left {
+                    tracing::info!("left where it is: {left}");
+                }
+                outcome
+            }
             LeaveStep::Strip => {
                 self.clusters.lock().await.remove(federation);
-                return self.hands.strip(federation).await;
+                self.hands.strip(federation).await
             }
-        };
-        asked.unwrap_or_else(|outcome| outcome)
+        }
     }
 
     async fn delete(&self, federation: &str, uid: Option<&str>) -> Outcome {
@@ -459,13 +454,16 @@ impl Vehicle {
             Ok(_) => {}
             Err(outcome) => return outcome,
         }
-        let name = self.node_name.as_str();
-        let asked = self
-            .with_cluster(federation, async |cluster| {
-                Ok(cluster.delete(name, uid, &self.name).await)
-            })
-            .await;
-        asked.unwrap_or_else(|outcome| outcome)
+        self.told(federation, async |cluster| {
+            cluster.delete(&self.node_name, uid, &self.name).await
+        })
+        .await
+    }
+
+    /// Has the API of a federation do something.
+    async fn told(&self, name: &str, tell: impl AsyncFnOnce(&mut Cluster) -> Outcome) -> Outcome {
+        let told = self.with_cluster(name, async |cluster| Ok(tell(cluster).await)).await;
+        told.unwrap_or_else(|outcome| outcome)
     }
 
     /// Asks the API of a federation.
