@@ -376,18 +376,8 @@ pub struct Federation {
     pub account_file: Option<PathBuf>,
     /// Vehicle to which the cost counts, in place of the servers.
     pub hub: Option<String>,
-    /// The larger, the better.
-    pub priority: u32,
-    /// In contact while the network cost is not above this.
-    pub join_below: u32,
-    /// Joined after so long in contact.
-    pub join_after: Duration,
-    /// Strained while the cost is above this.
-    pub strain_above: u32,
-    /// But only after so long, and back after so long.
-    pub strain_after: Duration,
-    /// Left after so long strained; `None` for never.
-    pub leave_after: Option<Duration>,
+    /// When it is joined, strained and left.
+    pub policy: crate::core::membership::Federation,
 }
 
 /// How records get in beside the control socket.

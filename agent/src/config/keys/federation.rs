@@ -7,6 +7,7 @@ use super::{item, place};
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect, Word};
 use crate::config::tables::Tables;
 use crate::config::{Federation, LocalData, rules};
+use crate::core::membership;
 
 /// Servers of one federation: more than three are not one control plane.
 const SERVERS_MAX: usize = 8;
@@ -320,7 +321,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
             doc: "Of several federations in contact the one with the largest priority is joined.",
             preset: Preset::Is("10"),
             example: "20",
-            field: Field::Integer(item!(priority as u32), [0, 1_000], ""),
+            field: Field::Integer(item!(policy.priority as u32), [0, 1_000], ""),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -329,7 +330,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
                   perfect hop).",
             preset: Preset::Is("600"),
             example: "300",
-            field: Field::Integer(item!(join_below as u32), COSTS, "network cost"),
+            field: Field::Integer(item!(policy.join_below as u32), COSTS, "network cost"),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -337,7 +338,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
             doc: "See `join_below`.",
             preset: Preset::Is("\"1m\""),
             example: "\"5m\"",
-            field: Field::Duration(item!(join_after), [Duration::ZERO, DAY]),
+            field: Field::Duration(item!(policy.join_after), [Duration::ZERO, DAY]),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -346,7 +347,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
                   `strain_after`. Its pods go on. It must be larger than `join_below`.",
             preset: Preset::Is("1000"),
             example: "2000",
-            field: Field::Integer(item!(strain_above as u32), COSTS, "network cost"),
+            field: Field::Integer(item!(policy.strain_above as u32), COSTS, "network cost"),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -354,7 +355,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
             doc: "See `strain_above`. The way must be good for as long before the strain is over.",
             preset: Preset::Is("\"1m\""),
             example: "\"30s\"",
-            field: Field::Duration(item!(strain_after), [Duration::ZERO, DAY]),
+            field: Field::Duration(item!(policy.strain_after), [Duration::ZERO, DAY]),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
@@ -364,7 +365,7 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
             preset: Preset::Is("\"30m\""),
             example: "\"never\"",
             field: Field::DurationOrNever(
-                item!(leave_after),
+                item!(policy.leave_after),
                 [Duration::from_secs(10), Duration::from_secs(30 * 86_400)],
             ),
             takes_effect: TakesEffect::OnRestart,
@@ -379,16 +380,18 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
         ca_hash: None,
         account_file: None,
         hub: None,
-        priority: 0,
-        join_below: 0,
-        join_after: Duration::ZERO,
-        strain_above: 0,
-        strain_after: Duration::ZERO,
-        leave_after: None,
+        policy: membership::Federation {
+            priority: 0,
+            join_below: 0,
+            join_after: Duration::ZERO,
+            strain_above: 0,
+            strain_after: Duration::ZERO,
+            leave_after: None,
+        },
     },
     identity: ("name", |federation| federation.name.clone()),
     check: |federation| {
-        (federation.join_below >= federation.strain_above).then(|| {
+        (federation.policy.join_below >= federation.policy.strain_above).then(|| {
             let text = "a vehicle that may join at this cost would be strained at once; make it \
                         larger than `join_below`";
             ("strain_above", text.to_owned())

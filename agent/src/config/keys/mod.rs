@@ -77,13 +77,13 @@ use place;
 
 /// A place in the struct of a table, by the name of the field; as [`place`].
 macro_rules! item {
-    ($key:ident) => {
-        Place { get: |item| item.$key.clone(), set: |item, value| item.$key = value }
+    ($($key:ident).+) => {
+        Place { get: |item| item.$($key).+.clone(), set: |item, value| item.$($key).+ = value }
     };
-    ($key:ident as $width:ident) => {
+    ($($key:ident).+ as $width:ident) => {
         Place {
-            get: |item| u64::from(item.$key),
-            set: |item, value| item.$key = $width::try_from(value).unwrap_or($width::MAX),
+            get: |item| u64::from(item.$($key).+),
+            set: |item, value| item.$($key).+ = $width::try_from(value).unwrap_or($width::MAX),
         }
     };
     ($key:ident among $choices:ident) => {

@@ -13,8 +13,9 @@ use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::Word;
 use crate::core::membership::report::report;
 use crate::core::membership::steward::{Context, Orders, Report, Steward, Way};
-use crate::core::membership::{self, Intent, Outcome, Policy, State, Step, Wish};
+use crate::core::membership::{Intent, Outcome, Policy, State, Step, Wish};
 use crate::core::state::Severity;
+use crate::core::time::Mono;
 
 /// A routing daemon that has not answered for so long after the agent's start will not soon.
 const VIEW_WITHIN: Duration = Duration::from_secs(60);
@@ -23,26 +24,27 @@ const VIEW_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Membership {
     steward: Steward,
-    policy: Policy,
     ways: BTreeMap<String, Way>,
     /// Federations whose servers were seen in the mesh: one that is missing there is out of reach, not beside it.
     in_mesh: BTreeSet<String>,
 }
 
+/// What the vehicle has had to do with a federation.
+#[derive(Clone, Copy, Debug)]
+struct Acquaintance {
+    /// It is in it, or on the way in or out.
+    present: bool,
+    /// The mesh has shown a way to one of its servers.
+    in_mesh: bool,
+}
+
 /// Numbers of the federations as configured.
 #[must_use]
 pub fn policy(config: &Config) -> Policy {
-    let federations = config.federation.iter().map(|federation| {
-        let numbers = membership::Federation {
-            priority: federation.priority,
-            join_below: federation.join_below,
-            join_after: federation.join_after,
-            strain_above: federation.strain_above,
-            strain_after: federation.strain_after,
-            leave_after: federation.leave_after,
-        };
-        (federation.name.clone(), numbers)
-    });
+    let federations = config
+        .federation
+        .iter()
+        .map(|federation| (federation.name.clone(), federation.policy.clone()));
     let settings = &config.membership;
     Policy {
         federations: federations.collect(),
@@ -61,9 +63,9 @@ impl Agent {
         let policy = policy(&self.config);
         let way = if self.mesh_wanted() { Way::None } else { Way::Unmeasured };
         let ways = policy.federations.keys().map(|name| (name.clone(), way)).collect();
-        let mut steward = Steward::new(policy.clone(), intent, self.state.now.mono);
+        let mut steward = Steward::new(policy, intent, self.state.now.mono);
         let orders = steward.ways(&ways, self.state.now.mono);
-        self.membership = Some(Membership { steward, policy, ways, in_mesh: BTreeSet::new() });
+        self.membership = Some(Membership { steward, ways, in_mesh: BTreeSet::new() });
         self.obey(orders);
         self.show_membership();
     }
@@ -103,7 +105,7 @@ impl Agent {
         })
     }
 
-    pub(super) fn membership_due(&self) -> Option<crate::core::time::Mono> {
+    pub(super) fn membership_due(&self) -> Option<Mono> {
         self.membership.as_ref().map(|membership| membership.steward.deadline())
     }
 
@@ -158,15 +160,12 @@ impl Agent {
     pub(super) fn look_at_federations(&mut self) {
         let Some(mut membership) = self.membership.take() else { return };
         let present = membership.steward.machine().intent().place.federation().map(str::to_owned);
-        // A routing daemon that never answered is no reason to leave a server that does.
-        let blind = self.state.mesh.view.is_none()
-            && self.state.now.mono.since(self.state.started) >= VIEW_WITHIN;
         for federation in &self.config.federation {
-            if blind && present.as_ref() == Some(&federation.name) {
-                membership.ways.insert(federation.name.clone(), Way::Unmeasured);
-            }
-            let seen = membership.in_mesh.contains(&federation.name);
-            let Some(way) = self.way_to(federation, seen) else { continue };
+            let acquaintance = Acquaintance {
+                present: present.as_ref() == Some(&federation.name),
+                in_mesh: membership.in_mesh.contains(&federation.name),
+            };
+            let Some(way) = self.way_to(federation, acquaintance) else { continue };
             if matches!(way, Way::Costs(_)) {
                 membership.in_mesh.insert(federation.name.clone());
             }
@@ -178,13 +177,17 @@ impl Agent {
         self.show_membership();
     }
 
-    /// What the mesh says, if it says anything new. `seen` when it has shown a way to one of the servers before.
-    fn way_to(&self, federation: &Federation, seen: bool) -> Option<Way> {
-        let missing = if seen { Way::None } else { Way::Unmeasured };
+    /// What the mesh says, if it says anything new.
+    fn way_to(&self, federation: &Federation, known: Acquaintance) -> Option<Way> {
         if !self.mesh_wanted() {
             return Some(Way::Unmeasured);
         }
-        let view = self.state.mesh.view.as_ref()?;
+        let missing = if known.in_mesh { Way::None } else { Way::Unmeasured };
+        let Some(view) = &self.state.mesh.view else {
+            // A routing daemon that never answered is no reason to leave a server that does.
+            let late = self.state.now.mono.since(self.state.started) >= VIEW_WITHIN;
+            return (late && known.present).then_some(Way::Unmeasured);
+        };
         let hosts: Vec<String> = match &federation.hub {
             Some(hub) => vec![hub.clone()],
             None => federation.servers().into_iter().map(|server| server.host).collect(),
@@ -268,8 +271,8 @@ impl Agent {
 
     fn show_membership(&mut self) {
         let now = self.state.now.mono;
-        if let Some(Membership { steward, policy, .. }) = &self.membership {
-            self.state.membership = report(steward, policy, now);
+        if let Some(membership) = &self.membership {
+            self.state.membership = report(&membership.steward, now);
         }
     }
 }

@@ -105,6 +105,12 @@ impl Machine {
         &self.view
     }
 
+    /// What it goes by.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// What outlasts a restart.
     #[must_use]
     pub fn intent(&self) -> &Intent {

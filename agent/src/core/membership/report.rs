@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::steward::Steward;
-use super::{Policy, State, Wish};
+use super::{State, Wish};
 use crate::core::time::Mono;
 
 /// The part of the status document about federations.
@@ -116,7 +116,7 @@ pub fn span(duration: Duration) -> String {
 
 /// The report at `now`.
 #[must_use]
-pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus {
+pub fn report(steward: &Steward, now: Mono) -> MembershipStatus {
     let machine = steward.machine();
     let (view, intent) = (machine.view(), machine.intent());
     let since = now.since(view.since);
@@ -125,7 +125,7 @@ pub fn report(steward: &Steward, policy: &Policy, now: Mono) -> MembershipStatus
     if let (State::Member | State::Strained, Some(text)) = (view.state, steward.mute()) {
         reason.push_str(&format!("; its server tells nothing of this vehicle's Node: {text}"));
     }
-    let federations = policy.federations.iter().map(|(name, federation)| {
+    let federations = machine.policy().federations.iter().map(|(name, federation)| {
         let contact = machine.contact(name);
         FederationStatus {
             name: name.clone(),

@@ -9,8 +9,8 @@ use super::super::tests::view;
 use super::*;
 use crate::config::{Machine, default_config};
 use crate::core::agent::Input;
-use crate::core::membership::Unit;
 use crate::core::membership::steward::Task;
+use crate::core::membership::{self, Unit};
 use crate::core::time::{ClockQuality, Mono, Now};
 
 fn federation(name: &str, server: &str) -> Federation {
@@ -21,12 +21,14 @@ fn federation(name: &str, server: &str) -> Federation {
         ca_hash: None,
         account_file: None,
         hub: None,
-        priority: 10,
-        join_below: 600,
-        join_after: Duration::from_secs(60),
-        strain_above: 1000,
-        strain_after: Duration::from_secs(60),
-        leave_after: None,
+        policy: membership::Federation {
+            priority: 10,
+            join_below: 600,
+            join_after: Duration::from_secs(60),
+            strain_above: 1000,
+            strain_after: Duration::from_secs(60),
+            leave_after: None,
+        },
     }
 }
 
