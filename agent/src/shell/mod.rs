@@ -14,6 +14,7 @@ pub mod log;
 pub mod mesh;
 pub mod mqtt;
 pub mod orders;
+pub mod replace;
 pub mod run;
 pub mod sdnotify;
 pub mod spool;

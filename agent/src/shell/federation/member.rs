@@ -2,10 +2,10 @@
 //! back to the loop. Decides nothing.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::hands::{CleanedUp, Commands, Equipment, Hands, ManagerChoice, Settings};
 use super::kube::{Cluster, Credential};
-use super::{Plan, look, probe};
+use super::{Plan, look, probe, read_token};
 use crate::config::{self, Config, K3s, LocalData};
 use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::{
@@ -25,9 +25,10 @@ use crate::core::membership::kube::{
 use crate::core::membership::preflight::{Cure, Finding, Verdict};
 use crate::core::membership::steward::{Context, Report, Task};
 use crate::core::membership::{
-    CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token,
+    CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token, drop_in,
 };
-use crate::shell::{clock, tls};
+use crate::shell::clock;
+use crate::shell::replace::Unplaced;
 
 /// File of the intent, in the folder of the membership.
 const INTENT: &str = "intent.json";
@@ -141,8 +142,12 @@ impl Vehicle {
             }
             Task::Look => {
                 let unit = self.hands.unit().await;
-                let equipped = self.hands.equipped();
-                let outdated = equipped.as_deref().is_some_and(|name| self.is_outdated(name));
+                let drop_in = self.hands.drop_in();
+                let equipped = drop_in.as_deref().and_then(drop_in::equipped);
+                let outdated = match (&drop_in, &equipped) {
+                    (Some(drop_in), Some(name)) => self.is_outdated(name, drop_in),
+                    (Some(_) | None, _) => false,
+                };
                 Report::Looked { unit, equipped, outdated }
             }
             Task::AskForNode { federation, member } => {
@@ -157,10 +162,9 @@ impl Vehicle {
     }
 
     /// Whether k3s has something else than the configuration says. The server that it has is as good as any that is configured.
-    fn is_outdated(&self, name: &str) -> bool {
-        let written = self.hands.server();
-        self.equipment(name, written)
-            .is_ok_and(|equipment| !self.hands.is_equipped_with(&equipment))
+    fn is_outdated(&self, name: &str, drop_in: &str) -> bool {
+        self.equipment(name, drop_in::server(drop_in))
+            .is_ok_and(|equipment| !self.hands.is_equipped_with(&equipment, drop_in))
     }
 
     fn federation(&self, name: &str) -> Result<&config::Federation, Outcome> {
@@ -261,7 +265,7 @@ impl Vehicle {
 
     /// What would keep k3s from coming up again.
     async fn obstacle(&self) -> Option<Outcome> {
-        let federation = self.federations.get(&self.hands.equipped()?)?;
+        let federation = self.federations.get(&drop_in::equipped(&self.hands.drop_in()?)?)?;
         let findings = look(self.plan(federation, false)).await;
         let bad = findings.iter().find(|finding| finding.is_bad())?;
         Some(Outcome::Unreachable(format!("k3s is not restarted: {}", bad.text)))
@@ -333,15 +337,8 @@ impl Vehicle {
 
     /// The token for a federation, and the authority to trust.
     fn token(&self, federation: &config::Federation) -> Result<(Token, CaHash), Outcome> {
-        let token = tls::read_small_file(&federation.token_file)
-            .map_err(|error| error.to_string())
-            .and_then(|content| {
-                Token::parse(&String::from_utf8_lossy(&content)).map_err(|error| error.to_string())
-            })
-            .map_err(|text| {
-                let shown = federation.token_file.display();
-                Outcome::Refused(format!("the token in {shown} cannot be used: {text}"))
-            })?;
+        let token = read_token(&federation.token_file)
+            .map_err(|(text, remedy)| Outcome::Refused(format!("{text}; {remedy}")))?;
         let Some(ca) = token.ca().or(federation.ca_hash()) else {
             return Err(Outcome::Refused(format!(
                 "nobody said which authority to trust in {}: use the full token, or set `ca_hash`",
@@ -537,15 +534,9 @@ fn stored(path: &Path) -> Result<Option<Intent>, String> {
 /// Makes an intent durable: the old one or the new one is there at any moment.
 fn save(folder: &Path, intent: &Intent) -> Result<(), String> {
     let path = folder.join(INTENT);
-    let draft = folder.join("intent.draft");
     let write = || {
         fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(&intent.to_json())?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(folder)?.sync_all()
+        Unplaced::write(&path, &intent.to_json())?.place(&path)
     };
     write().map_err(|error| {
         format!(

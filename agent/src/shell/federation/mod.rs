@@ -120,22 +120,9 @@ fn credentials(federation: &config::Federation) -> (Vec<Finding>, Option<Token>)
     let path = &federation.token_file;
     let shown = path.display();
     let bad = |text: String, remedy: &str| Finding::bad(STAGE, Cure::Person, text, remedy);
-    let content = match tls::read_small_file(path) {
-        Ok(content) => content,
-        Err(error) => {
-            let text = format!("the token cannot be read from {shown}: {error}");
-            return (
-                vec![bad(text, "put the token there, readable by the agent's user alone")],
-                None,
-            );
-        }
-    };
-    let token = match Token::parse(&String::from_utf8_lossy(&content)) {
+    let token = match read_token(path) {
         Ok(token) => token,
-        Err(error) => {
-            let text = format!("{shown} holds no token: {error}");
-            return (vec![bad(text, "make one at the server: `k3s token create --ttl 24h`")], None);
-        }
+        Err((text, remedy)) => return (vec![bad(text, remedy)], None),
     };
     let mut findings = Vec::new();
     match (token.ca(), federation.ca_hash()) {
@@ -168,6 +155,19 @@ fn credentials(federation: &config::Federation) -> (Vec<Finding>, Option<Token>)
         findings.push(Finding::good(STAGE, "a token that names the server's authority"));
     }
     (findings, Some(token))
+}
+
+/// The token in a file, or why there is none, and what to do.
+fn read_token(path: &Path) -> Result<Token, (String, &'static str)> {
+    let shown = path.display();
+    let content = tls::read_small_file(path).map_err(|error| {
+        let text = format!("the token cannot be read from {shown}: {error}");
+        (text, "put the token there, readable by the agent's user alone")
+    })?;
+    Token::parse(&String::from_utf8_lossy(&content)).map_err(|error| {
+        let text = format!("{shown} holds no token: {error}");
+        (text, "make one at the server: `k3s token create --ttl 24h`")
+    })
 }
 
 fn space(folder: &Path) -> Finding {

@@ -46,7 +46,7 @@ use crate::core::membership::kept::{self, Wanted, is_folder_name};
 use crate::core::membership::manager::Verb;
 pub use crate::core::membership::manager::{Commands, ManagerChoice};
 use crate::core::membership::unit::{NAMES, Service};
-use crate::core::membership::{Outcome, Server, Unit, drop_in};
+use crate::core::membership::{Outcome, Unit, drop_in};
 
 /// Where k3s reads the password of its Node.
 pub const NODE_PASSWORD: &str = "/etc/rancher/node/password";
@@ -221,25 +221,24 @@ impl Hands {
         Err(Outcome::Refused(format!("`{command}` failed: {error}")))
     }
 
+    /// The drop-in, if there is one.
+    #[must_use]
+    pub fn drop_in(&self) -> Option<String> {
+        fs::read_to_string(&self.places.drop_in).ok()
+    }
+
     /// The federation that the drop-in names. `None` when there is no drop-in of this agent.
     #[must_use]
     pub fn equipped(&self) -> Option<String> {
-        drop_in::equipped(&fs::read_to_string(&self.places.drop_in).ok()?)
+        drop_in::equipped(&self.drop_in()?)
     }
 
-    /// The server that the drop-in names.
+    /// Whether k3s, which has this drop-in, would read exactly what the equipment is.
     #[must_use]
-    pub fn server(&self) -> Option<Server> {
-        drop_in::server(&fs::read_to_string(&self.places.drop_in).ok()?)
-    }
-
-    /// Whether k3s would read exactly this.
-    #[must_use]
-    pub fn is_equipped_with(&self, equipment: &Equipment) -> bool {
+    pub fn is_equipped_with(&self, equipment: &Equipment, drop_in: &str) -> bool {
         let token = self.places.token(&equipment.federation);
-        let reads = |path: &Path| fs::read_to_string(path).unwrap_or_default();
-        equipment.drop_in(&token).is_ok_and(|text| text == reads(&self.places.drop_in))
-            && equipment.token_text() == reads(&token)
+        equipment.drop_in(&token).is_ok_and(|text| text == drop_in)
+            && equipment.token_text() == fs::read_to_string(&token).unwrap_or_default()
     }
 
     /// Whether this vehicle has a password that the federation may know it by.

@@ -2,25 +2,19 @@
 //! leaves each as it was or as it is to be. All new content is on the disk before the first file is replaced; a full disk thus
 //! changes nothing.
 
-use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::core::membership::kept::{
     Act, Files, Kept, OPERATOR, Seen, Spot, is_credential, is_folder_name,
 };
+use crate::shell::replace::{Unplaced, is_absent, remove, sync_folder};
 use crate::shell::tls::read_small_file;
-
-/// Mode of a file that nobody else may read.
-const SECRET: u32 = 0o600;
 
 /// Mode of a folder that nobody else may enter.
 const PRIVATE: u32 = 0o700;
-
-/// Ends the name of a file that is not in its place yet. Not with the ending of a file that k3s reads.
-const UNPLACED: &str = ".outrider-new";
 
 const TOKEN: &str = "token";
 
@@ -142,60 +136,6 @@ impl Places {
 enum Step {
     Place(Unplaced),
     Remove,
-}
-
-/// A file that is written and not in its place. It is removed unless it gets there.
-struct Unplaced {
-    path: PathBuf,
-    placed: bool,
-}
-
-impl Unplaced {
-    fn write(target: &Path, content: &[u8]) -> io::Result<Unplaced> {
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(UNPLACED);
-        let path = target.with_file_name(name);
-        // What a power cut left.
-        remove(&path)?;
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(SECRET).open(&path)?;
-        let unplaced = Unplaced { path, placed: false };
-        file.write_all(content)?;
-        file.sync_all()?;
-        Ok(unplaced)
-    }
-
-    fn place(mut self, target: &Path) -> io::Result<()> {
-        fs::rename(&self.path, target)?;
-        self.placed = true;
-        target.parent().map_or(Ok(()), sync_folder)
-    }
-}
-
-impl Drop for Unplaced {
-    fn drop(&mut self) {
-        if !self.placed {
-            // It is in nobody's way, and the next attempt removes it.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
-        Err(error) if is_absent(&error) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn complaint(doing: &str, path: &Path, error: &io::Error) -> String {
