@@ -29,7 +29,7 @@ use crate::core::state::{Event, Identity, Severity, State};
 use crate::core::telemetry::batch::{Batcher, BootId};
 use crate::core::telemetry::dictionary::Version;
 use crate::core::telemetry::document::EventDocument;
-use crate::core::time::{ClockQuality, Mono, Now};
+use crate::core::time::{ClockQuality, Mono, Now, millis};
 use membership::Membership;
 pub use orders::{Order, carry_out};
 use repeats::{News, Repeats};
@@ -394,7 +394,7 @@ impl Agent {
     fn configure_mesh(&mut self, at: Mono) {
         let mesh = &self.config.mesh;
         self.state.mesh.configured = mesh.daemon != DaemonChoice::None;
-        self.state.mesh.interval_ms = u64::try_from(mesh.interval.as_millis()).unwrap_or(u64::MAX);
+        self.state.mesh.interval_ms = millis(mesh.interval);
         let setup = Setup {
             policy: self.config.links.clone(),
             own: self.config.vehicle.name.clone(),

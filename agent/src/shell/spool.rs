@@ -21,6 +21,7 @@ use super::clock;
 use super::gather::Intake;
 use crate::config::{Priority, Spool as SpoolConfig, Stream, WhenFull};
 use crate::core::telemetry::BootId;
+use crate::core::time::millis;
 
 /// Pause between two reports of the spool. They are what page, metrics and status show.
 const REPORT_EVERY: Duration = Duration::from_secs(2);
@@ -325,9 +326,7 @@ pub fn policy(stream: &Stream) -> StreamPolicy {
             WhenFull::Thin => AtBound::Thin,
         },
         share_permille: u16::from(stream.share) * 10,
-        expire_ms: stream
-            .expire
-            .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+        expire_ms: stream.expire.map_or(0, millis),
         sync: stream.sync,
     }
 }

@@ -31,7 +31,7 @@ use crate::core::telemetry::document::{
     BIRTH_TYPE, Birth, FRAME_TYPE, Format, JSON_TYPE, Sending, Telemetry,
 };
 use crate::core::telemetry::frame;
-use crate::core::time::Mono;
+use crate::core::time::{Mono, millis};
 
 /// What the agent says while the queue is being opened is kept this many times; more waits in memory as without a queue.
 const EARLY_MAX: usize = 64;
@@ -527,8 +527,8 @@ impl Agent {
                 TelemetryFormat::Compact => Format::Compact,
                 TelemetryFormat::Json => Format::Json,
             },
-            sample_ms: u64::try_from(self.config.mqtt.sample.as_millis()).unwrap_or(u64::MAX),
-            batch_ms: u64::try_from(self.config.mqtt.batch.as_millis()).unwrap_or(u64::MAX),
+            sample_ms: millis(self.config.mqtt.sample),
+            batch_ms: millis(self.config.mqtt.batch),
         };
         let dictionary = self.batcher.dictionary();
         Birth::new(&self.state.identity, sending, dictionary, self.state.now)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Courier, StreamCounts};
 use crate::core::pacing::Flow;
-use crate::core::time::Mono;
+use crate::core::time::{Mono, millis};
 
 /// How gathered records leave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl DeliveryState {
             in_flight_bytes: courier.in_flight_bytes(),
             window_bytes: flow.map_or(0, |flow| flow.window_bytes(now)),
             goodput: flow.and_then(Flow::goodput),
-            round_trip_ms: trip.map(|trip| u64::try_from(trip.as_millis()).unwrap_or(u64::MAX)),
+            round_trip_ms: trip.map(millis),
             link_cost,
             day_bytes,
             stray: courier.stray_total(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use olsr_bridge::view::{Daemon, DaemonKind, MeshView};
 
 use super::policy::Policy;
-use crate::core::time::Mono;
+use crate::core::time::{Mono, millis};
 
 /// HELLO interval when nobody tells one: RFC 3626 section 18.2 and the default of olsrd and olsrd2.
 const HELLO_INTERVAL_DEFAULT: Duration = Duration::from_secs(2);
@@ -153,8 +153,4 @@ fn wrapped(before_ms: u64, now_ms: u64, elapsed: Duration) -> bool {
         return false;
     };
     expected_ms.abs_diff(now_ms) <= UPTIME_TOLERANCE_MS
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

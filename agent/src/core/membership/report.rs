@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::steward::Steward;
 use super::{State, Wish};
-use crate::core::time::Mono;
+use crate::core::time::{Mono, millis};
 
 /// The part of the status document about federations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -88,16 +88,11 @@ impl State {
         }
     }
 
-    const fn title(self) -> &'static str {
-        match self {
-            State::Solo => "Solo",
-            State::Evaluating => "Evaluating",
-            State::Joining => "Joining",
-            State::Member => "Member",
-            State::Strained => "Strained",
-            State::Leaving => "Leaving",
-            State::Held => "Held",
-        }
+    /// The word as it begins a sentence.
+    fn title(self) -> String {
+        let mut title = self.word().to_owned();
+        title[..1].make_ascii_uppercase();
+        title
     }
 }
 
@@ -152,10 +147,6 @@ pub fn report(steward: &Steward, now: Mono) -> MembershipStatus {
         deferred: owed.collect(),
         unsaved: steward.unsaved().map(str::to_owned),
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::core::links::Reach;
-use crate::core::time::Mono;
+use crate::core::time::{Mono, millis};
 
 /// Length of a day of [`Limits::bytes_per_day`].
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -236,10 +236,6 @@ impl Budget {
             self.day = DayCount::default();
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

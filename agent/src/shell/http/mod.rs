@@ -46,6 +46,7 @@ use crate::core::health;
 use crate::core::membership::Wish;
 use crate::core::state::{HttpState, State};
 use crate::core::status;
+use crate::core::time::millis;
 use crate::shell::gather::Intake;
 
 pub use bind::{BindError, ControlSocket, bind_control, bind_tcp, bind_tcp_as};
@@ -210,8 +211,7 @@ fn mesh(state: &State) -> Answer {
         return Answer::error(503, &format!("no view of the mesh: {cause}"));
     };
     let mut answer = Answer::json(200, view.as_ref());
-    answer.view_age_ms =
-        state.view_age().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    answer.view_age_ms = state.view_age().map(millis);
     answer
 }
 
