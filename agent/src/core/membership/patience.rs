@@ -1,13 +1,17 @@
-//! How long to wait for a federation's server, by what its answers took before: smoothed round trip and four deviations, twice as
-//! long after each wait in vain (RFC 6298, sections 2 and 5.5), never a number that was tuned for one kind of link.
+//! How long to wait for a federation's server, by what its answers took before: smoothed round trip and four deviations for TCP to
+//! notice a loss, as often as it repeats, and twice as long after each wait in vain (RFC 6298, sections 2 and 5.5); never a number
+//! that was tuned for one kind of link.
 
 use std::time::Duration;
 
 use crate::core::pacing::RoundTrip;
 
-/// Shortest wait: on a lossy link TCP is silent for seconds while it repeats what was lost, and a small board may be busy for as
-/// long.
-const SHORTEST: Duration = Duration::from_secs(2);
+/// Least time for a loss to be noticed: a small board may be busy for as long.
+const NOTICED_MIN: Duration = Duration::from_millis(500);
+
+/// What TCP needs for three losses one after the other, in times that one takes: it waits twice as long each time. Whoever gives up
+/// earlier only does again what it was about to do; one packet in twenty lost, three in a row are one in eight thousand.
+const LOSSES: u32 = 1 + 2 + 4;
 
 /// Longest: beyond, asking again is worth more than waiting.
 pub const LONGEST: Duration = Duration::from_secs(60);
@@ -53,7 +57,7 @@ impl Patience {
     #[must_use]
     pub fn wait(&self) -> Duration {
         let wait = match self.trips.smoothed() {
-            Some(_) => self.trips.timeout(SHORTEST, LONGEST),
+            Some(_) => self.trips.timeout(NOTICED_MIN, LONGEST) * LOSSES,
             None => AT_FIRST,
         };
         (wait * (1 << self.in_vain.min(DOUBLINGS_MAX))).min(LONGEST)
@@ -65,10 +69,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn three_losses_in_a_row_are_waited_for() {
+        let mut patience = Patience::default();
+        patience.answered(Duration::from_millis(400));
+        // TCP's own time-out after such a round trip is 1.2 s.
+        assert_eq!(patience.wait(), Duration::from_millis(1_200 + 2_400 + 4_800));
+        for _ in 0..100 {
+            patience.answered(Duration::from_micros(300));
+        }
+        assert_eq!(patience.wait(), Duration::from_millis(3_500));
+    }
+
+    #[test]
     fn a_wait_in_vain_doubles_the_next_and_an_answer_ends_that() {
         let mut patience = Patience::default();
         assert_eq!(patience.wait(), AT_FIRST);
-        patience.answered(Duration::from_secs(1));
+        patience.answered(Duration::from_millis(500));
         let once = patience.wait();
         patience.waited_in_vain();
         assert_eq!(patience.wait(), once * 2);
@@ -76,7 +92,7 @@ mod tests {
             patience.waited_in_vain();
         }
         assert_eq!((patience.wait(), patience.in_vain()), (LONGEST, 41));
-        patience.answered(Duration::from_secs(1));
+        patience.answered(Duration::from_millis(500));
         assert!(patience.wait() <= once);
     }
 }
