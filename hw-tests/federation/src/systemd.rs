@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::anchor::{self, CGROUPS};
+use crate::host::Host;
 use crate::k3s::agent::HEARTBEAT;
 use crate::process::{Process, wait_for};
 use crate::vehicle::{HEARTBEAT_S, Vehicle};
@@ -75,7 +76,6 @@ impl Manager {
             host.write(&format!("{UNITS}/{target}.target"), &unit)?;
         }
         host.write("/run/dbus/bus.conf", BUS_CONFIG)?;
-        host.write("/run/dbus/bus.conf", BUS_CONFIG)?;
         let mut bus = host.command(Path::new("dbus-daemon"));
         bus.args(["--config-file=/run/dbus/bus.conf", "--nofork", "--nopidfile"]);
         let bus = host.spawn("dbus", &mut bus)?;
@@ -104,6 +104,12 @@ impl Manager {
         running.map_err(|e| format!("{e}\n{}", manager.last_words()))?;
         Ok(Manager { _bus: bus, _manager: manager })
     }
+}
+
+/// What systemd says about a property of k3s's unit.
+pub fn property(host: &Host, name: &str) -> Result<String, String> {
+    let show = ["show", "--value", &format!("--property={name}"), UNIT];
+    Ok(host.run("systemctl", &show)?.trim().to_owned())
 }
 
 /// Installs k3s's unit as its installer does, with the agent half of the double as its program: with a real kubelet when

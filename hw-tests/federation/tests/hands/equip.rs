@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use federation::systemd::{self, Manager, UNIT};
+use federation::systemd::{self, Manager};
 use federation::{Host, wait_for};
 
 use crate::snapshot::snapshot;
@@ -44,7 +44,6 @@ fn k3s_goes_where_the_drop_in_says_and_the_operators_file_stays() {
     assert_eq!(configuration(host), before);
     let kept = host.read("/var/lib/outrider/federations/purple/node-password").unwrap();
     assert_eq!(kept, "operators\n");
-    let _ = UNIT;
 }
 
 #[test]

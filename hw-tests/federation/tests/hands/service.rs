@@ -1,6 +1,6 @@
 //! Starting and stopping under a real systemd: nothing waits for a join, and what is not an agent is left alone.
 
-use federation::systemd::{self, Manager, UNIT};
+use federation::systemd::{self, Manager};
 use federation::{Host, wait_for};
 
 use crate::{LIMIT, script, try_hands, use_hands, vehicle};
@@ -39,17 +39,15 @@ fn a_start_is_done_when_it_is_on_its_way_and_a_stop_when_it_is_over() {
     use_hands(host, &["start"]);
     wait_unit(host, "Starting");
     use_hands(host, &["start"]);
-    let main = || host.run("systemctl", &["show", "--property=MainPID", "--value", UNIT]).unwrap();
+    let main = || systemd::property(host, "MainPID").unwrap();
     let first = main();
     use_hands(host, &["restart"]);
-    wait_for("another process", LIMIT, || {
-        Ok((main() != first && main().trim() != "0").then_some(()))
-    })
-    .unwrap();
+    wait_for("another process", LIMIT, || Ok((main() != first && main() != "0").then_some(())))
+        .unwrap();
     wait_unit(host, "Starting");
 
-    host.run("kill", &["-9", main().trim()]).unwrap();
-    wait_for("its end", LIMIT, || Ok((main().trim() == "0").then_some(()))).unwrap();
+    host.run("kill", &["-9", &main()]).unwrap();
+    wait_for("its end", LIMIT, || Ok((main() == "0").then_some(()))).unwrap();
     assert_eq!(use_hands(host, &["unit"]), "Starting\n", "systemd will start it again");
     use_hands(host, &["stop"]);
     assert_eq!(use_hands(host, &["unit"]), "Stopped\n");
@@ -67,8 +65,8 @@ fn a_queued_start_counts_and_a_slow_stop_is_not_waited_for() {
     unit(host, "k3s-agent", "agent", "Wants=slow.service\nAfter=slow.service", program);
     use_hands(host, &["start"]);
     assert_eq!(use_hands(host, &["unit"]), "Starting\n");
-    let shown = host.run("systemctl", &["show", "--property=ActiveState", UNIT]).unwrap();
-    assert_eq!(shown, "ActiveState=inactive\n", "it is only queued");
+    let state = systemd::property(host, "ActiveState").unwrap();
+    assert_eq!(state, "inactive", "it is only queued");
     script(host, "touch /run/go");
     wait_unit(host, "Active");
     wait_for("its child", LIMIT, || Ok((!host.processes("sleep")?.is_empty()).then_some(())))

@@ -4,19 +4,17 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use federation::image::IMAGE;
 use federation::systemd::{Manager, install_unit};
 use federation::{Host, Process, Vehicle, wait_for};
-use outrider::core::membership::Token;
 use serde_json::json;
 
 #[path = "../hands/snapshot.rs"]
 mod snapshot;
 
 use self::snapshot::{assert_same, snapshot};
-use crate::{LIMIT, RED, shared, vehicle};
-
-const POD: &str = "/api/v1/namespaces/default/pods/leaves";
+use crate::{
+    LIMIT, RED, authority_of, container, pod, running, shared, vehicle, wait_pods_allowed,
+};
 
 /// The hands do something on a vehicle, and it has to be done.
 fn use_hands(vehicle: &Vehicle, words: &[&str]) -> String {
@@ -24,17 +22,6 @@ fn use_hands(vehicle: &Vehicle, words: &[&str]) -> String {
     let output = command.args(words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The container of the pod, once it runs; another one than `before`.
-fn running(before: &str) -> String {
-    wait_for("the pod to run", LIMIT, || {
-        let pod = shared().red.get(POD)?.unwrap_or_default();
-        let status = &pod["status"]["containerStatuses"][0];
-        let container = status["containerID"].to_string();
-        Ok((status["state"]["running"].is_object() && container != before).then_some(container))
-    })
-    .unwrap()
 }
 
 /// What the kernel has, without two mounts that are nobody's: the first named network mounts the folder of all, and the kubelet
@@ -72,29 +59,21 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     let before = kernel(host);
 
     let token = red.agent_token().unwrap();
-    let hash = Token::parse(&token).unwrap().ca().unwrap().to_string();
+    let hash = authority_of(red).to_string();
     let equip =
         ["equip", "red", &RED.to_string(), &token, &hash, "leaves", &vehicle.address().to_string()];
     use_hands(&vehicle, &equip);
     use_hands(&vehicle, &["start"]);
     red.wait_node("leaves", "True", LIMIT).unwrap();
-    wait_for("the account that pods run under", LIMIT, || {
-        red.get("/api/v1/namespaces/default/serviceaccounts/default")
-    })
-    .unwrap();
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "leaves", "namespace": "default" },
-        "spec": {
-            "nodeName": "leaves",
-            "containers": [ { "name": "work", "image": IMAGE, "imagePullPolicy": "Never",
-                              "volumeMounts": [ { "name": "memory", "mountPath": "/memory" } ] } ],
-            "volumes": [ { "name": "memory", "emptyDir": { "medium": "Memory" } } ],
-        },
+    wait_pods_allowed(red);
+    let mut work = container(&[]);
+    work["volumeMounts"] = json!([{ "name": "memory", "mountPath": "/memory" }]);
+    let spec = json!({
+        "nodeName": "leaves", "containers": [work],
+        "volumes": [{ "name": "memory", "emptyDir": { "medium": "Memory" } }],
     });
-    red.apply(&pod.to_string()).unwrap();
-    let container = running("");
+    red.apply(&pod("leaves", &spec).to_string()).unwrap();
+    let before_clean_up = running("leaves").unwrap();
     let during = kernel(host);
     for kind in ["mount", "process", "link"] {
         let more = during.difference(&before).any(|line| line.starts_with(kind));
@@ -109,8 +88,10 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
 
     use_hands(&vehicle, &["start"]);
     red.wait_node("leaves", "True", LIMIT).unwrap();
-    let again = running(&container);
-    assert_ne!(again, container);
+    wait_for("another container", LIMIT, || {
+        Ok((running("leaves")? != before_clean_up).then_some(()))
+    })
+    .unwrap();
 
     // Beside another kubelet, whatever is evidently the one's goes all the same.
     let other = other_kubelet(host);

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use federation::https::{Call, block_on};
-use federation::image::IMAGE;
 use federation::{AVERAGE, Traits, Vehicle, wait_for};
 use hyper::Method;
 use outrider::core::membership::kube::drain::Pod;
@@ -16,22 +13,20 @@ use outrider::core::membership::kube::{
     Announcement, DrainPolicy, LEAVING, Loss, MemberName, NETWORK_COST, Owner, Progress, Taint,
     Word, ZONE,
 };
-use outrider::core::membership::{CaHash, NodeSeen, Outcome, Server, Token};
+use outrider::core::membership::{CaHash, NodeSeen, Outcome, Server};
 use outrider::shell::federation::kube::{Cluster, Credential};
 use serde_json::{Value, json};
 
-use crate::{LIMIT, RED, apply_fleet, member, shared, vehicle, wait_ready};
-
-const VEHICLE_ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
+use crate::{
+    LIMIT, RED, account_of, authority_of, container, member, pod, shared, token_of, vehicle,
+    wait_pods_allowed, wait_ready,
+};
 
 const EVICT_ALL: DrainPolicy = DrainPolicy { empty_dir: Loss::Evict, bare: Loss::Evict };
 
-fn authority() -> CaHash {
-    Token::parse(&shared().red.agent_token().unwrap()).unwrap().ca().unwrap()
-}
-
 fn cluster(credential: &Credential) -> Cluster {
-    Cluster::new(vec![Server::parse(&RED.to_string()).unwrap()], authority(), credential.clone())
+    let server = Server::parse(&RED.to_string()).unwrap();
+    Cluster::new(vec![server], authority_of(&shared().red), credential.clone())
 }
 
 /// What the kubelet of a vehicle has.
@@ -39,23 +34,16 @@ fn certificate(vehicle: &Vehicle) -> Credential {
     Credential::of_kubelet(&vehicle.host().path("/var/lib/rancher/k3s"))
 }
 
-/// The token in a Secret, in a file on a vehicle.
-fn token(vehicle: &Vehicle, namespace: &str, secret: &str) -> Credential {
-    let path = format!("/api/v1/namespaces/{namespace}/secrets/{secret}");
-    let token = wait_for("the token of an account", LIMIT, || {
-        let secret = shared().red.get(&path)?.unwrap_or_default();
-        Ok(secret["data"]["token"].as_str().map(str::to_owned))
-    });
-    let file = vehicle.host().folder().join(format!("{secret}.token"));
-    fs::write(&file, BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap();
+/// A token, in a file on a vehicle.
+fn stored(vehicle: &Vehicle, name: &str, token: &str) -> Credential {
+    let file = vehicle.host().folder().join(format!("{name}.token"));
+    fs::write(&file, token).unwrap();
     Credential::Token { file }
 }
 
-/// The account of a vehicle, made as its file says.
+/// The account for a Node, on a vehicle.
 fn account(vehicle: &Vehicle, node: &str) -> Credential {
-    apply_fleet(&shared().red);
-    shared().red.apply(&VEHICLE_ROLE.replace("veh-001", node)).unwrap();
-    token(vehicle, "outrider", &format!("{node}-token"))
+    stored(vehicle, node, &account_of(&shared().red, node))
 }
 
 /// Does work whose sockets are the vehicle's.
@@ -86,12 +74,6 @@ fn uid(seen: NodeSeen) -> String {
         NodeSeen::Present { uid, ready: true } => uid,
         other => panic!("{other:?}"),
     }
-}
-
-/// Waits until pods may be made in the default namespace.
-fn wait_account() {
-    let path = "/api/v1/namespaces/default/serviceaccounts/default";
-    wait_for("the account that pods run under", LIMIT, || shared().red.get(path)).unwrap();
 }
 
 #[test]
@@ -245,25 +227,28 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
     });
 }
 
-/// A pod template that runs on one Node alone.
-fn template(app: &str, node: &str, more: &Value) -> Value {
+/// Of a pod that runs on one Node alone.
+fn specification(node: &str, more: &Value) -> Value {
     let mut spec = json!({
         "nodeSelector": { "kubernetes.io/hostname": node },
-        "containers": [{ "name": "work", "image": IMAGE, "imagePullPolicy": "Never" }],
+        "containers": [container(&[])],
         // Nobody waits for those whose end is not looked at.
         "terminationGracePeriodSeconds": 0,
     });
     for (key, value) in more.as_object().unwrap() {
         spec[key] = value.clone();
     }
-    json!({ "metadata": { "labels": { "app": app } }, "spec": spec })
+    spec
 }
 
 fn workload(kind: &str, app: &str, node: &str, more: &Value) -> Value {
     let mut workload = json!({
         "apiVersion": "apps/v1", "kind": kind,
         "metadata": { "name": app, "namespace": "default" },
-        "spec": { "selector": { "matchLabels": { "app": app } }, "template": template(app, node, more) },
+        "spec": {
+            "selector": { "matchLabels": { "app": app } },
+            "template": { "metadata": { "labels": { "app": app } }, "spec": specification(node, more) },
+        },
     });
     if kind == "Deployment" {
         workload["spec"]["replicas"] = json!(1);
@@ -297,25 +282,16 @@ fn names(pods: &[(String, bool)]) -> Vec<&str> {
 fn a_node_is_drained_of_real_pods_within_their_budgets_through_a_cut_of_the_link() {
     let (red, ground) = (&shared().red, &shared().ground);
     let vehicle = vehicle("drained", 51);
-    let kept = json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "static", "namespace": "default" },
-        "spec": { "containers": [{ "name": "work", "image": IMAGE, "imagePullPolicy": "Never" }] },
-    });
+    let kept = pod("static", &json!({ "containers": [container(&[])] }));
     let manifest = "/var/lib/rancher/k3s/agent/pod-manifests/static.json";
     vehicle.host().run("mkdir", &["-p", manifest.rsplit_once('/').unwrap().0]).unwrap();
     vehicle.host().write(manifest, &kept.to_string()).unwrap();
     vehicle.configure(&red.url(), &red.agent_token().unwrap()).unwrap();
     let agent = vehicle.start_node().unwrap();
-    wait_account();
-    let patient = json!({
-        "terminationGracePeriodSeconds": 30,
-        "containers": [{ "name": "work", "image": IMAGE, "imagePullPolicy": "Never", "args": ["2"] }],
-    });
+    wait_pods_allowed(red);
+    let patient = json!({ "terminationGracePeriodSeconds": 30, "containers": [container(&["2"])] });
     let scratch = json!({ "volumes": [{ "name": "scratch", "emptyDir": {} }] });
-    let mut bare = template("bare", "drained", &json!({ "nodeName": "drained" }));
-    bare["apiVersion"] = json!("v1");
-    bare["kind"] = json!("Pod");
-    bare["metadata"]["name"] = json!("bare");
+    let bare = pod("bare", &specification("drained", &json!({ "nodeName": "drained" })));
     let budget = |least: u32| {
         json!({
             "apiVersion": "policy/v1beta1", "kind": "PodDisruptionBudget",
@@ -426,18 +402,14 @@ fn a_node_is_drained_of_real_pods_within_their_budgets_through_a_cut_of_the_link
 fn an_average_link_carries_every_operation_and_lists_of_several_pages() {
     let (red, ground) = (&shared().red, &shared().ground);
     let (vehicle, _agent) = member("remote", 52);
-    wait_account();
+    wait_pods_allowed(red);
     // A Node without a kubelet is enough for pods that nobody has to end.
     let make = |count: u32| {
-        let pod = |number: u32| {
-            json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": { "name": format!("many-{number}"), "namespace": "default" },
-                "spec": { "nodeName": "remote", "terminationGracePeriodSeconds": 0,
-                    "containers": [{ "name": "work", "image": IMAGE }] },
-            })
-        };
-        let pods: Vec<Value> = (0..count).map(pod).collect();
+        let spec = json!({
+            "nodeName": "remote", "terminationGracePeriodSeconds": 0, "containers": [container(&[])],
+        });
+        let pods: Vec<Value> =
+            (0..count).map(|number| pod(&format!("many-{number}"), &spec)).collect();
         red.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string())
     };
     make(60).unwrap();
@@ -449,8 +421,8 @@ fn an_average_link_carries_every_operation_and_lists_of_several_pages() {
     let path = "/api/v1/namespaces/default/pods/many-0/eviction";
     let evict = Call::with(Method::POST, path, "application/json", other[0].eviction());
     assert_eq!(red.call(evict).unwrap().status, 409);
-    apply_fleet(red);
-    let (own, host) = (account(&vehicle, "remote"), token(&vehicle, "outrider-host", "host-token"));
+    let own = account(&vehicle, "remote");
+    let host = stored(&vehicle, "host", &token_of(red, "outrider-host", "host-token"));
     on(&vehicle, async || {
         let (mut api, mut progress) = (cluster(&own), Progress::default());
         let outcome = api.drain("remote", EVICT_ALL, &mut progress).await;

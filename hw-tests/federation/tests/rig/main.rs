@@ -21,10 +21,16 @@ use std::net::Ipv4Addr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use federation::image::IMAGE;
 use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
+use outrider::core::membership::{CaHash, Token};
+use serde_json::{Value, json};
 
 const FLEET: &str = include_str!("../../../../images/kubernetes/fleet.yaml");
 const HOST: &str = include_str!("../../../../images/kubernetes/host.yaml");
+const ACCOUNT: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 
 /// Limit for whatever a slow machine should manage in a fraction of it.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -66,6 +72,57 @@ fn apply_fleet(plane: &ControlPlane) {
     for roles in [FLEET, HOST] {
         plane.apply(roles).unwrap();
     }
+}
+
+/// Makes the account of a vehicle as its file says, and gives its token.
+fn account_of(plane: &ControlPlane, name: &str) -> String {
+    apply_fleet(plane);
+    plane.apply(&ACCOUNT.replace("veh-001", name)).unwrap();
+    token_of(plane, "outrider", &format!("{name}-token"))
+}
+
+/// The token of an account, out of its Secret.
+fn token_of(plane: &ControlPlane, namespace: &str, secret: &str) -> String {
+    let path = format!("/api/v1/namespaces/{namespace}/secrets/{secret}");
+    let token = wait_for("the token of an account", LIMIT, || {
+        let secret = plane.get(&path)?.unwrap_or_default();
+        Ok(secret["data"]["token"].as_str().map(str::to_owned))
+    });
+    String::from_utf8(BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap()
+}
+
+/// The hash by which vehicles know the authority of a control plane.
+fn authority_of(plane: &ControlPlane) -> CaHash {
+    Token::parse(&plane.agent_token().unwrap()).unwrap().ca().unwrap()
+}
+
+/// Waits until pods may be made in the default namespace.
+fn wait_pods_allowed(plane: &ControlPlane) {
+    let path = "/api/v1/namespaces/default/serviceaccounts/default";
+    wait_for("the account that pods run under", LIMIT, || plane.get(path)).unwrap();
+}
+
+/// What a pod consists of: the rig's image with these arguments.
+fn container(arguments: &[&str]) -> Value {
+    json!({ "name": "work", "image": IMAGE, "imagePullPolicy": "Never", "args": arguments })
+}
+
+/// A pod without a controller.
+fn pod(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": "default" }, "spec": spec,
+    })
+}
+
+/// The container of a pod of `red`, once it runs.
+fn running(pod: &str) -> Result<String, String> {
+    let path = format!("/api/v1/namespaces/default/pods/{pod}");
+    wait_for("the pod to run", LIMIT, || {
+        let pod = shared().red.get(&path)?.unwrap_or_default();
+        let status = &pod["status"]["containerStatuses"][0];
+        Ok(status["state"]["running"].is_object().then(|| status["containerID"].to_string()))
+    })
 }
 
 /// A vehicle at 10.77.0.`last`.

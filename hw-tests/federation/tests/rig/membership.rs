@@ -6,18 +6,17 @@ use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use federation::image::IMAGE;
-use federation::systemd::{Manager, UNIT, install_unit};
+use federation::systemd::{self, Manager, UNIT, install_unit};
 use federation::{ControlPlane, Options, Process, Shape, Vehicle, wait_for};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::preflight::outrider;
-use crate::{LIMIT, Shared, apply_fleet, shared, vehicle};
+use crate::{
+    LIMIT, Shared, account_of, apply_fleet, authority_of, container, shared, token_of, vehicle,
+    wait_pods_allowed,
+};
 
-const ROLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
 const CONFIG: &str = "/etc/outrider/outrider.toml";
 const INTENT: &str = "/var/lib/outrider/membership/intent.json";
 const DROP_IN: &str = "/etc/rancher/k3s/config.yaml.d/zz-outrider.yaml";
@@ -135,38 +134,26 @@ impl Rider {
 
     /// k3s's process.
     fn process(&self) -> String {
-        let show = ["show", "--property=MainPID", "--value", UNIT];
-        self.vehicle.host().run("systemctl", &show).unwrap()
+        systemd::property(self.vehicle.host(), "MainPID").unwrap()
     }
 
     fn unit(&self) -> String {
-        let shown = self
-            .vehicle
-            .host()
-            .run("systemctl", &["show", "--property=ActiveState", "--value", UNIT]);
-        shown.unwrap().trim().to_owned()
+        systemd::property(self.vehicle.host(), "ActiveState").unwrap()
     }
-}
-
-/// The token of a vehicle's account, made as the files say.
-pub fn account_of(plane: &ControlPlane, name: &str) -> String {
-    apply_fleet(plane);
-    plane.apply(&ROLE.replace("veh-001", name)).unwrap();
-    token_of(plane, "outrider", &format!("{name}-token"))
-}
-
-/// The token of an account, out of its Secret.
-fn token_of(plane: &ControlPlane, namespace: &str, secret: &str) -> String {
-    let path = format!("/api/v1/namespaces/{namespace}/secrets/{secret}");
-    let token = wait_for("the token of an account", LIMIT, || {
-        let secret = plane.get(&path)?.unwrap_or_default();
-        Ok(secret["data"]["token"].as_str().map(str::to_owned))
-    });
-    String::from_utf8(BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap()
 }
 
 fn node(plane: &ControlPlane, name: &str) -> Option<Value> {
     plane.get(&format!("/api/v1/nodes/{name}")).unwrap()
+}
+
+/// Waits until a Node says which vehicle it is of, the one of the same name.
+fn wait_told(plane: &ControlPlane, name: &str) {
+    let told = wait_for("the Node to tell its vehicle", LIMIT, || {
+        let node = node(plane, name).unwrap_or_default();
+        let vehicle = &node["metadata"]["annotations"]["outrider.internal/vehicle"];
+        Ok((*vehicle == name).then_some(()))
+    });
+    told.unwrap();
 }
 
 fn red() -> Known<'static> {
@@ -304,12 +291,7 @@ fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_ea
     first.wait("member", Some("red"));
     let uid = || node(plane, "twin").map(|node| node["metadata"]["uid"].clone());
     let before = uid();
-    let owned = wait_for("the Node to tell its vehicle", LIMIT, || {
-        let annotations =
-            node(plane, "twin").unwrap_or_default()["metadata"]["annotations"].clone();
-        Ok((annotations["outrider.internal/vehicle"] == "twin").then_some(()))
-    });
-    owned.unwrap();
+    wait_told(plane, "twin");
 
     // Another vehicle that was given the same name for its Node.
     let mut second = Rider::new("other", 64, &[red()]);
@@ -372,8 +354,7 @@ fn workload(node: &str) -> Value {
                 "metadata": { "labels": { "app": node } },
                 "spec": {
                     "nodeSelector": { "outrider.internal/vehicle": node },
-                    "containers": [
-                        { "name": "work", "image": IMAGE, "imagePullPolicy": "Never", "args": ["1"] } ],
+                    "containers": [container(&["1"])],
                 },
             },
         },
@@ -407,10 +388,7 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
     let mut rider = Rider::with("mover", 66, &[red(), violet], true);
     ground.cut(address).unwrap();
     for plane in [first, &second] {
-        wait_for("the account that pods run under", LIMIT, || {
-            plane.get("/api/v1/namespaces/default/serviceaccounts/default")
-        })
-        .unwrap();
+        wait_pods_allowed(plane);
         plane.apply(&workload("mover").to_string()).unwrap();
     }
     rider.start();
@@ -446,8 +424,7 @@ fn an_agent_beside_the_server_finishes_what_a_vehicle_could_not_and_tells_left_f
     let Shared { ground, red: plane } = shared();
     apply_fleet(plane);
     let token = token_of(plane, "outrider-host", "host-token");
-    let ca = plane.agent_token().unwrap();
-    let ca = ca.strip_prefix("K10").unwrap().split("::").next().unwrap().to_owned();
+    let ca = authority_of(plane);
     let post = vehicle("post", 67);
     let config = format!(
         "[vehicle]\nname = \"post\"\n[mesh]\ndaemon = \"none\"\n[host]\nserver = \"{}\"\nca_hash = \"{ca}\"\n\
@@ -472,13 +449,7 @@ fn an_agent_beside_the_server_finishes_what_a_vehicle_could_not_and_tells_left_f
     }
     for rider in &riders {
         rider.wait("member", Some("red"));
-        let name = rider.vehicle.name();
-        let told = wait_for("the Node to tell its vehicle", LIMIT, || {
-            let annotations =
-                node(plane, name).unwrap_or_default()["metadata"]["annotations"].clone();
-            Ok((annotations["outrider.internal/vehicle"] == name).then_some(()))
-        });
-        told.unwrap();
+        wait_told(plane, rider.vehicle.name());
     }
     let leaving = "outrider.internal/leaving=for good";
     plane.kubectl(&["annotate", "node", "left", leaving]).unwrap();

@@ -1,25 +1,18 @@
 //! A vehicle with a real service manager, a real kubelet and real containers.
 
 use federation::https::Call;
-use federation::image::IMAGE;
-use federation::systemd::{Manager, UNIT, install_unit};
+use federation::systemd::{self, Manager, UNIT, install_unit};
 use federation::{Vehicle, wait_for};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::{LIMIT, shared, vehicle};
+use crate::{LIMIT, container, pod, shared, vehicle, wait_pods_allowed};
 
 const POD: &str = "/api/v1/namespaces/default/pods/works";
 
-/// What systemd says about the unit.
-fn property(vehicle: &Vehicle, name: &str) -> Result<String, String> {
-    let show = ["show", "--value", &format!("--property={name}"), UNIT];
-    Ok(vehicle.host().run("systemctl", &show)?.trim().to_owned())
-}
-
 fn wait_property(vehicle: &Vehicle, name: &str, wanted: &str) {
     let reached = wait_for(&format!("{name}={wanted}"), LIMIT, || {
-        let found = property(vehicle, name)?;
+        let found = systemd::property(vehicle.host(), name)?;
         if found == wanted { Ok(Some(())) } else { Err(found) }
     });
     reached.unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)));
@@ -33,12 +26,7 @@ fn last_words(vehicle: &Vehicle) -> String {
 
 /// The container of the pod, once it runs.
 fn running(vehicle: &Vehicle) -> String {
-    let container = wait_for("the pod to run", LIMIT, || {
-        let pod = shared().red.get(POD)?.unwrap_or_default();
-        let status = &pod["status"]["containerStatuses"][0];
-        Ok(status["state"]["running"].is_object().then(|| status["containerID"].to_string()))
-    });
-    container.unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)))
+    crate::running("works").unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)))
 }
 
 fn wait_node(vehicle: &Vehicle, ready: &str) {
@@ -63,18 +51,9 @@ fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
     wait_property(&vehicle, "ActiveState", "active");
     wait_node(&vehicle, "True");
 
-    wait_for("the account that pods run under", LIMIT, || {
-        red.get("/api/v1/namespaces/default/serviceaccounts/default")
-    })
-    .unwrap();
-    let pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "works", "namespace": "default" },
-        "spec": { "nodeName": "runs", "containers": [
-            { "name": "work", "image": IMAGE, "imagePullPolicy": "Never", "args": ["1"] } ] },
-    });
-    red.apply(&pod.to_string()).unwrap();
+    wait_pods_allowed(red);
+    let works = pod("works", &json!({ "nodeName": "runs", "containers": [container(&["1"])] }));
+    red.apply(&works.to_string()).unwrap();
     let container = running(&vehicle);
     assert_eq!(red.kubectl(&["logs", "works"]).unwrap(), "started\n");
     let said = red.kubectl(&["exec", "works", "--", "/pod", "say", "hello"]).unwrap();

@@ -10,8 +10,7 @@ use federation::systemd::{self, Manager, UNIT};
 use federation::{AVERAGE, Traits, Vehicle, WORST};
 use serde_json::Value;
 
-use crate::membership::account_of;
-use crate::{RED, shared, vehicle, wait_ready};
+use crate::{RED, account_of, shared, vehicle, wait_ready};
 
 const CONFIG: &str = "/etc/outrider/outrider.toml";
 const ACCOUNT: &str = "/etc/outrider/red.account";

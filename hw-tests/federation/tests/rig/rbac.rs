@@ -1,15 +1,10 @@
 //! The permissions that ship for vehicles and hosts are what they are said to be.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use federation::https::{Answer, Call};
-use federation::wait_for;
 use hyper::Method;
 use serde_json::json;
 
-use crate::{LIMIT, apply_fleet, member, shared};
-
-const VEHICLE: &str = include_str!("../../../../images/kubernetes/vehicle.yaml");
+use crate::{account_of, member, shared};
 
 /// Verb, resource and further words of `kubectl auth can-i`, and the answer.
 const RIGHTS: &[(&str, bool)] = &[
@@ -86,8 +81,7 @@ fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String>
 #[test]
 fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
     let red = &shared().red;
-    apply_fleet(red);
-    red.apply(&VEHICLE.replace("veh-001", "allowed")).unwrap();
+    account_of(red, "allowed");
     let mut faults = wrong("outrider", "allowed", RIGHTS);
     faults.extend(wrong("outrider-host", "host", RIGHTS_OF_HOST));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -96,15 +90,8 @@ fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
 #[test]
 fn a_vehicles_token_reaches_its_own_node_alone() {
     let red = &shared().red;
-    apply_fleet(red);
-    red.apply(&VEHICLE.replace("veh-001", "owned")).unwrap();
+    let token = account_of(red, "owned");
     let (_vehicle, agent) = member("owned", 28);
-    let secret = "/api/v1/namespaces/outrider/secrets/owned-token";
-    let token = wait_for("the token of an account", LIMIT, || {
-        let secret = red.get(secret)?.unwrap_or_default();
-        Ok(secret["data"]["token"].as_str().map(str::to_owned))
-    });
-    let token = String::from_utf8(BASE64_STANDARD.decode(token.unwrap()).unwrap()).unwrap();
     let ask = |call: Call| -> Answer {
         red.call_as(call.header("authorization", format!("Bearer {token}")), None).unwrap()
     };
