@@ -243,11 +243,11 @@ fn the_control_socket_takes_commands_and_shows_the_same() {
 #[test]
 fn the_page_is_small_and_names_nothing_outside() {
     let server = serve(Limits::default());
-    let mut bytes = 0;
+    let (mut bytes, mut sent) = (0, 0);
     for path in ["/", "/style.css", "/common.js", "/page.js"] {
-        let answer = get(server.tcp, path);
-        let content = body(&answer);
+        let (length, content) = file(server.tcp, path);
         bytes += content.len();
+        sent += length;
         for (at, _) in content.match_indices("//") {
             let outside = content[..at].ends_with(':');
             let name_space = content[at..].starts_with("//www.w3.org/2000/svg");
@@ -256,6 +256,45 @@ fn the_page_is_small_and_names_nothing_outside() {
         assert!(!content.contains("innerHTML") && !content.contains("eval("), "{path}");
     }
     assert!(bytes < 60_000, "{bytes} bytes");
+    assert!(sent < 20_000, "{sent} bytes over the air");
+}
+
+/// One of the page's files as it is sent: how many bytes it takes, and what is in them.
+fn file(to: SocketAddr, path: &str) -> (usize, String) {
+    let mut stream = connect(to);
+    stream.write_all(request("GET", path, "accept-encoding: gzip\r\n").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&answer[..end]);
+    for field in ["content-encoding: gzip", "vary: accept-encoding", "cache-control: no-store"] {
+        assert!(head.contains(&format!("\r\n{field}\r\n")), "{path} lacks {field}: {head}");
+    }
+    let member = &answer[end..];
+    // RFC 1952: no optional fields in front, checksum and length behind.
+    assert_eq!(member[..4], [0x1f, 0x8b, 8, 0], "{path}");
+    let (deflated, length) = (&member[10..member.len() - 8], &member[member.len() - 4..]);
+    let content = miniz_oxide::inflate::decompress_to_vec(deflated).unwrap();
+    assert_eq!(length, u32::try_from(content.len()).unwrap().to_le_bytes(), "{path}");
+    (member.len(), String::from_utf8(content).unwrap())
+}
+
+#[test]
+fn who_takes_no_gzip_is_told_so_and_gets_everything_else() {
+    let server = serve(Limits::default());
+    for fields in ["accept-encoding: identity\r\n", "accept-encoding: gzip;q=0, *\r\n"] {
+        for path in ["/", "/page.js"] {
+            let refused = exchange(server.tcp, &request("GET", path, fields));
+            assert_eq!(status(&refused), "406", "{refused}");
+            assert!(refused.contains("\r\nvary: accept-encoding\r\n"), "{refused}");
+            assert!(!refused.contains("\r\ncontent-encoding"), "{refused}");
+            assert!(body(&refused).contains("`--compressed`"), "{refused}");
+        }
+        let plain = exchange(server.tcp, &request("GET", "/v1/status", fields));
+        assert_eq!(status(&plain), "200", "{plain}");
+    }
+    // Who says nothing takes everything.
+    assert!(get(server.tcp, "/").contains("\r\ncontent-encoding: gzip\r\n"));
 }
 
 fn in_runtime<T>(task: impl Future<Output = T>) -> T {

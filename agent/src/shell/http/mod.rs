@@ -4,12 +4,13 @@
 //! Nothing is measured or decided here. Each request for data becomes one [`Request`] to the main loop over a bounded
 //! channel, and the loop answers it with [`answer`]; the page's files never leave this module. Every connection is
 //! bounded in number, header size, time to ask, time to take the answer and total life ([`Limits`]), so that a slow or
-//! hostile client costs its own connection and nothing else. No answer is compressed, only one kind of request has a body,
-//! and nothing that changes or adds anything is reachable over TCP.
+//! hostile client costs its own connection and nothing else. Nothing is compressed while it is asked for: the page's files are
+//! kept and sent in gzip, all other answers as they are. Only one kind of request has a body, and nothing that changes or adds
+//! anything is reachable over TCP.
 //!
 //! | route | answer |
 //! |---|---|
-//! | `/` , `/style.css`, `/page.js` | the status page |
+//! | `/` , `/style.css`, `/common.js`, `/page.js` | the status page, in gzip only: 406 for those who do not take it |
 //! | `/metrics` | Prometheus text, or OpenMetrics when the client prefers it |
 //! | `/v1/status` | [`crate::core::status::Status`] as JSON |
 //! | `/v1/mesh` | the latest [`olsr_bridge::view::MeshView`] as JSON, its age in the header `outrider-view-age-ms` |
@@ -28,6 +29,7 @@
 
 pub mod append;
 mod bind;
+mod coding;
 mod connection;
 mod host;
 mod route;

@@ -13,17 +13,30 @@ use hyper::{Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
+use super::coding::accepts_gzip;
 use super::host::is_private;
 use super::{Answer, Query, Read, Request, Shared, append, stream};
 use crate::core::exposition::Format;
 use crate::core::membership::Wish;
 
-const INDEX: &[u8] = include_bytes!("../page/index.html");
-const STYLE: &[u8] = include_bytes!("../page/style.css");
-const COMMON: &[u8] = include_bytes!("../page/common.js");
-const SCRIPT: &[u8] = include_bytes!("../page/page.js");
-const FLEET_INDEX: &[u8] = include_bytes!("../page/fleet.html");
-const FLEET_SCRIPT: &[u8] = include_bytes!("../page/fleet.js");
+/// A file of the pages as `build.rs` compressed it. It is kept in no other form: twice the bytes would be in every program, and
+/// every browser takes gzip.
+macro_rules! page {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz"))
+    };
+}
+
+const INDEX: &[u8] = page!("index.html");
+const STYLE: &[u8] = page!("style.css");
+const COMMON: &[u8] = page!("common.js");
+const SCRIPT: &[u8] = page!("page.js");
+const FLEET_INDEX: &[u8] = page!("fleet.html");
+const FLEET_SCRIPT: &[u8] = page!("fleet.js");
+
+/// For those who do not take gzip.
+const ONLY_GZIP: &str =
+    "this file is only sent compressed: ask with `Accept-Encoding: gzip` (curl: `--compressed`)";
 
 /// The page loads its own two files, talks to its own server, and does nothing else, whatever a name contains.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -50,6 +63,7 @@ pub enum Site {
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
+    /// Media type, and content in gzip.
     File(&'static str, &'static [u8]),
     Read(Read),
     Stream,
@@ -138,7 +152,7 @@ pub(super) async fn respond(
         }
         None => match known {
             Some((_, Target::Append)) => take_records(request, &shared, &streaming).await,
-            Some((_, target)) => act(target, request.uri().path(), &shared, streaming).await,
+            Some((_, target)) => act(target, &request, &shared, streaming).await,
             None => plain(Answer::error(404, "no such page; the status page is at /")),
         },
     };
@@ -231,23 +245,36 @@ fn foreign(request: &hyper::Request<Incoming>, target: Option<Target>) -> Option
 
 async fn act(
     target: Target,
-    path: &str,
+    request: &hyper::Request<Incoming>,
     shared: &Arc<Shared>,
     streaming: Arc<AtomicBool>,
 ) -> Response {
     match target {
-        Target::File(content_type, content) => plain(Answer {
-            code: 200,
-            content_type,
-            body: Bytes::from_static(content),
-            view_age_ms: None,
-        }),
+        Target::File(content_type, content) => {
+            file(content_type, content, accepts_gzip(request.headers()))
+        }
         Target::Read(read) => plain(ask(shared, Query::Read(read)).await),
         Target::Reload => plain(ask(shared, Query::Reload).await),
         Target::Stream => open_stream(shared, streaming).await,
         Target::Append => plain(Answer::error(400, "records come in the body of a request")),
-        Target::Wish(word) => plain(ask(shared, Query::Wish(wish(word, path))).await),
+        Target::Wish(word) => {
+            plain(ask(shared, Query::Wish(wish(word, request.uri().path()))).await)
+        }
     }
+}
+
+/// A file of a page, for those who take what it is kept in.
+fn file(content_type: &'static str, content: &'static [u8], accepts_gzip: bool) -> Response {
+    let mut response = if accepts_gzip {
+        let body = Bytes::from_static(content);
+        let mut response = plain(Answer { code: 200, content_type, body, view_age_ms: None });
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
+    } else {
+        plain(Answer::error(406, ONLY_GZIP))
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    response
 }
 
 /// Takes the records in the body of a request.
