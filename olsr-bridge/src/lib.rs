@@ -5,18 +5,9 @@
 //! [`client`] touches sockets, files and clocks.
 //! This crate decides nothing over time: smoothing, freshness and hysteresis belong to its user.
 
-pub mod build;
 pub mod client;
-pub mod cost;
-pub mod failure;
-pub mod http;
-mod identity;
-pub mod json;
-pub mod lookup;
 pub mod names;
-pub mod number;
-mod order;
-mod scan;
 pub mod v1;
 pub mod v2;
-pub mod view;
+
+pub use olsr_view::{build, cost, failure, http, json, lookup, number, view};

@@ -77,6 +77,7 @@ const SUITES: &[Suite] = &[
         least: 7,
         golden: &["frame::tests::golden_bytes_of_header_and_frame"],
     },
+    Suite { package: "olsr-view", programs: &["--lib"], filters: &[], least: 30, golden: &[] },
     Suite {
         package: "olsr-bridge",
         programs: &["--lib", "--test", "fixtures"],
@@ -119,14 +120,13 @@ impl Suite {
             }
         })?;
         tests.suffice(self.least, self.golden).map_err(|e| format!("{name}: {e}"))?;
+        let golden = match self.golden {
+            [] => String::new(),
+            names => format!(", golden bytes among them ({})", names.join(", ")),
+        };
         Ok(Check::new(
             format!("tests of the wire formats, {}", self.package),
-            format!(
-                "{} passed {}, golden bytes among them ({})",
-                tests.passed.len(),
-                way(target.runner()),
-                self.golden.join(", ")
-            ),
+            format!("{} passed {}{golden}", tests.passed.len(), way(target.runner())),
         ))
     }
 }

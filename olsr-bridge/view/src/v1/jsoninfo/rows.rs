@@ -277,6 +277,7 @@ impl<'a> Row<'a> for RouteRow<'a> {
         }
     }
 
+    #[inline]
     fn take(&mut self, field: RouteField, reader: &mut Reader<'a>) {
         match field {
             RouteField::Destination => self.destination = reader.address(),
@@ -371,6 +372,7 @@ impl<'a> Row<'a> for EdgeRow<'a> {
         }
     }
 
+    #[inline]
     fn take(&mut self, field: EdgeField, reader: &mut Reader<'a>) {
         match field {
             EdgeField::From => self.from = reader.address(),

@@ -31,7 +31,7 @@ pub(crate) fn plain_number(bytes: &[u8]) -> usize {
 /// Whether `input` begins with `wanted`, which is not empty. Texts are compared in words and blocks that may overlap: a call
 /// to the library's comparison costs more than comparing a short text, and that of musl goes byte by byte. The last
 /// block comes first, since the end of a row tells it from others more often than its beginning.
-#[inline]
+#[inline(always)]
 pub(crate) fn begins_with(input: &[u8], wanted: &[u8]) -> bool {
     let Some(input) = input.get(..wanted.len()) else { return false };
     match wanted.len() {

@@ -160,6 +160,12 @@ impl<'a> Reader<'a> {
 
     /// Passes over exactly `bytes`, which are not empty and hold no bracket that is not closed, if they stand here.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> bool {
+        self.pass_inlined(bytes)
+    }
+
+    /// [`Reader::pass`] for the two places that most bytes of an answer go through, where a call would be a tenth of it.
+    #[inline(always)]
+    pub(crate) fn pass_inlined(&mut self, bytes: &[u8]) -> bool {
         let stands = begins_with(&self.input[self.at..], bytes);
         if stands {
             self.at += bytes.len();
@@ -168,8 +174,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over the rest of an object, its closing brace included, if exactly these bytes stand here.
+    #[inline(always)]
     pub(crate) fn pass_to_end(&mut self, bytes: &[u8]) -> bool {
-        let stands = self.pass(bytes);
+        let stands = self.pass_inlined(bytes);
         if stands {
             self.depth = self.depth.saturating_sub(1);
         }

@@ -278,7 +278,7 @@ impl Builder {
     }
 
     /// The name of an interface, for routes; bytes that are not UTF-8 become U+FFFD.
-    pub(crate) fn interface(&mut self, name: &[u8]) -> Arc<str> {
+    pub fn interface(&mut self, name: &[u8]) -> Arc<str> {
         if let Some(at) = self.interfaces.iter().position(|known| known.as_bytes() == name) {
             self.interfaces.swap(0, at);
             return Arc::clone(&self.interfaces[0]);

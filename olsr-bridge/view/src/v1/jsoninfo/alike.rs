@@ -62,7 +62,7 @@ impl<'a, R: AlikeRow<'a>> Recent<'a, R> {
     /// Reads the row whose opening brace has been passed; `None` if the answer ends in it.
     fn row(&mut self, reader: &mut Reader<'a>, shape: &mut Shape<'a, R::Field>) -> Option<R> {
         let start = reader.position();
-        if !reader.pass(self.beginning) {
+        if !reader.pass_inlined(self.beginning) {
             return self.rest(R::default(), start, None, reader, shape);
         }
         let (mut row, found) = self.begun;

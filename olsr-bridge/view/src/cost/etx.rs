@@ -30,7 +30,7 @@ const STEPS_FPM: f64 = 65_535.0;
 
 /// What a topology edge of olsrd measures. With `etx_fpm` a broken edge reads a plausible 64, so there the worse of its
 /// two qualities decides; it is asked for only then.
-pub(crate) fn edge_measure(cost: Measure, worse_quality: impl FnOnce() -> Option<f64>) -> Measure {
+pub fn edge_measure(cost: Measure, worse_quality: impl FnOnce() -> Option<f64>) -> Measure {
     if cost == Measure::Etx(EDGE_BROKEN_FPM) && worse_quality().is_some_and(|it| it < QUALITY_MIN) {
         return Measure::Broken;
     }
