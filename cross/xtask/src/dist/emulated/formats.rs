@@ -77,12 +77,12 @@ const SUITES: &[Suite] = &[
         least: 7,
         golden: &["frame::tests::golden_bytes_of_header_and_frame"],
     },
-    Suite { package: "olsr-view", programs: &["--lib"], filters: &[], least: 30, golden: &[] },
+    Suite { package: "olsr-view", programs: &["--lib"], filters: &[], least: 45, golden: &[] },
     Suite {
         package: "olsr-bridge",
         programs: &["--lib", "--test", "fixtures"],
         filters: &[],
-        least: 90,
+        least: 45,
         golden: &["whole_views_are_as_recorded", "every_view_tells_the_cost_and_hops_of_its_mesh"],
     },
 ];
