@@ -133,6 +133,8 @@ pub enum Field<C: 'static = Config> {
     Integer(Place<u64, C>, [u64; 2], &'static str),
     /// A whole number with its unit, between two limits, that may be absent.
     OptionalInteger(Place<Option<u64>, C>, [u64; 2], &'static str),
+    /// A whole number between two limits, of which the lower is negative.
+    Signed(Place<i64, C>, [i64; 2]),
     /// A number between two limits.
     Number(Place<f64, C>, [f64; 2], &'static str),
     /// A number of bytes between two limits.
@@ -196,6 +198,10 @@ impl<C> Field<C> {
             Field::OptionalInteger(place, limits, unit) => {
                 (place.set)(config, Some(value.integer(*limits, unit)?));
             }
+            Field::Signed(place, [min, max]) => {
+                let number = value.whole([i128::from(*min), i128::from(*max)], "")?;
+                (place.set)(config, i64::try_from(number).unwrap_or(*min));
+            }
             Field::Number(place, limits, unit) => (place.set)(config, value.number(*limits, unit)?),
             Field::Size(place, limits) => (place.set)(config, value.size(*limits)?),
             Field::OptionalSize(place, limits) => {
@@ -244,6 +250,7 @@ impl<C> Field<C> {
         match self {
             Field::Bool(place) => same(place, a, b),
             Field::Integer(place, ..) | Field::Size(place, _) => same(place, a, b),
+            Field::Signed(place, _) => same(place, a, b),
             Field::Number(place, ..) => same(place, a, b),
             Field::OptionalInteger(place, ..) | Field::OptionalSize(place, _) => same(place, a, b),
             Field::Duration(place, _) => same(place, a, b),
@@ -272,6 +279,7 @@ impl<C> Field<C> {
                 let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
                 format!("whole number{unit}, {min} to {max}")
             }
+            Field::Signed(_, [min, max]) => format!("whole number, {min} to {max}"),
             Field::Number(_, [min, max], unit) => {
                 let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
                 format!("number{unit}, {min} to {max}")
@@ -330,20 +338,21 @@ impl Written<'_> {
         self.value.as_bool().ok_or_else(|| self.expected("`true` or `false`"))
     }
 
-    fn integer(&self, [min, max]: [u64; 2], unit: &str) -> Result<u64, Vec<Fault>> {
+    fn integer(&self, limits: [u64; 2], unit: &str) -> Result<u64, Vec<Fault>> {
+        let number = self.whole(limits.map(i128::from), unit)?;
+        Ok(u64::try_from(number).unwrap_or(limits[0]))
+    }
+
+    fn whole(&self, [min, max]: [i128; 2], unit: &str) -> Result<i128, Vec<Fault>> {
         let Some(written) = self.value.as_integer() else {
             return Err(self.expected("a whole number without quotes"));
         };
         let number = i128::from_str_radix(written.as_str(), written.radix()).unwrap_or(i128::MAX);
-        match u64::try_from(number) {
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => {
-                let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-                Err(self.fault(format!(
-                    "{written} is out of range; it must be from {min} to {max}{unit}"
-                )))
-            }
+        if (min..=max).contains(&number) {
+            return Ok(number);
         }
+        let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+        Err(self.fault(format!("{written} is out of range; it must be from {min} to {max}{unit}")))
     }
 
     fn number(&self, [min, max]: [f64; 2], unit: &str) -> Result<f64, Vec<Fault>> {

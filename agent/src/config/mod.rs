@@ -359,6 +359,10 @@ pub struct Host {
     pub account_file: Option<PathBuf>,
     /// How long nothing is heard of a vehicle before it counts as silent.
     pub silent_after: Duration,
+    /// Where the network costs are served to the cluster's API server.
+    pub custom_metrics: Option<SocketAddr>,
+    /// What is served for a Node without a network cost.
+    pub unreachable_cost: i64,
 }
 
 /// `[[federation]]`: a cluster that this vehicle may join.
@@ -593,6 +597,8 @@ impl Config {
                 ca_hash: None,
                 account_file: None,
                 silent_after: Duration::ZERO,
+                custom_metrics: None,
+                unreachable_cost: 0,
             },
             log: Log { level: tracing::Level::INFO },
             stream: Vec::new(),

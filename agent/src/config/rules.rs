@@ -191,6 +191,9 @@ pub(crate) fn topic_filter(text: &str) -> Result<(), String> {
     ))
 }
 
+/// Largest network cost (`olsr_bridge` calls anything above unreachable).
+const COST_MAX: i64 = 1_000_000;
+
 /// Combinations of keys that cannot work, each as the key it is put right at and what to do.
 pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str, String)> {
     let mut found = Vec::new();
@@ -227,6 +230,15 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
         if host.server.is_none() && given {
             found.push(("host", key, "needs a server; write `server` beside it".to_owned()));
         }
+    }
+    if host.server.is_none() && host.custom_metrics.is_some() {
+        let text = "needs a server; write `server` beside it";
+        found.push(("host", "custom_metrics", text.to_owned()));
+    }
+    if (0..=COST_MAX).contains(&host.unreachable_cost) {
+        let text =
+            format!("a vehicle in reach can cost as much; write -1, or more than {COST_MAX}");
+        found.push(("host", "unreachable_cost", text));
     }
     let k3s = &config.k3s;
     let commands = [

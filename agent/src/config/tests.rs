@@ -82,6 +82,9 @@ fn every_key_has_a_sentence_and_an_example_that_works() {
             "host.server" => format!("ca_hash = \"{HASH}\"\naccount_file = \"/a\"\n{text}"),
             "host.ca_hash" => format!("server = \"::1\"\naccount_file = \"/a\"\n{text}"),
             "host.account_file" => format!("server = \"::1\"\nca_hash = \"{HASH}\"\n{text}"),
+            "host.custom_metrics" => {
+                format!("server = \"::1\"\nca_hash = \"{HASH}\"\naccount_file = \"/a\"\n{text}")
+            }
             "mqtt.password_file" => format!("username = \"u\"\n{text}"),
             _ => text,
         };

@@ -20,6 +20,7 @@ use crate::core::courier::{Fetched, RecordName};
 use crate::core::delivery::{Class, DropCause, Limits, RecordId};
 use crate::core::links::{Change, Reach, Setup};
 use crate::core::membership::Wish;
+use crate::core::membership::custom_metrics::Seat;
 use crate::core::membership::steward::{Report, Task};
 use crate::core::outbox::{Outbox, Record};
 use crate::core::presence::Topics;
@@ -148,6 +149,8 @@ pub enum Input {
     },
     /// What came of [`Effect::Membership`].
     Membership(Report),
+    /// The Nodes of the cluster beside this machine.
+    Seats(Vec<Seat>),
     /// What the operator wants of federations.
     Wish(Wish),
     /// The agent is about to end: what was gathered is closed and queued.
@@ -354,6 +357,7 @@ impl Agent {
             }
             Input::Notice { severity, kind, text } => self.note(severity, kind, "", text),
             Input::Membership(report) => self.member_report(report),
+            Input::Seats(seats) => self.state.seats = Some(seats),
             Input::Wish(wish) => self.member_wish(wish),
             Input::Stop => self.stop(),
         }

@@ -9,6 +9,7 @@ use olsr_bridge::view::MeshView;
 use serde::{Deserialize, Serialize};
 
 use crate::core::courier::DeliveryState;
+use crate::core::membership::custom_metrics::Seat;
 use crate::core::membership::report::MembershipStatus;
 use crate::core::sample::Store;
 use crate::core::spool::SpoolState;
@@ -223,6 +224,8 @@ pub struct State {
     pub delivery: DeliveryState,
     /// Federations.
     pub membership: MembershipStatus,
+    /// The Nodes of the cluster beside this machine, once they were seen.
+    pub seats: Option<Vec<Seat>>,
     /// The HTTP server.
     pub http: HttpState,
     /// Reloads of the configuration.

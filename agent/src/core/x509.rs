@@ -1,6 +1,8 @@
 //! Reads who issued a certificate to whom, and from when to when it is valid (X.509, RFC 5280 section 4.1). Checks no
 //! signature and nothing else.
 
+pub mod write;
+
 use crate::core::time::days;
 
 /// When a certificate is valid, in milliseconds since 1970.
@@ -14,9 +16,15 @@ pub struct Validity {
 
 /// DER tags (ITU-T X.690).
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_ID: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
 
 /// Who issued a certificate to whom, as DER: equal bytes are the same name (RFC 5280 section 4.1.2.4).
@@ -45,6 +53,24 @@ pub fn names(certificate: &[u8]) -> Option<Names<'_>> {
     let (_, body) = element(body, SEQUENCE)?; // validity
     let (subject, _) = element(body, SEQUENCE)?;
     Some(Names { issuer, subject })
+}
+
+/// The common name of a subject or issuer, the last if there are several, as Go takes it; `None` when there is none that is
+/// UTF-8 or printable ASCII.
+#[must_use]
+pub fn common_name(mut name: &[u8]) -> Option<&str> {
+    let mut found = None;
+    while let Some((mut set, rest)) = element(name, SET) {
+        name = rest;
+        while let Some((attribute, rest)) = element(set, SEQUENCE) {
+            set = rest;
+            if let Some((write::COMMON_NAME, value)) = element(attribute, OBJECT_ID) {
+                let text = element(value, UTF8_STRING).or_else(|| element(value, PRINTABLE_STRING));
+                found = text.and_then(|(text, _)| std::str::from_utf8(text).ok());
+            }
+        }
+    }
+    found
 }
 
 /// What is signed, from the issuer on.
@@ -149,6 +175,36 @@ mod tests {
         assert_eq!(root.issuer, root.subject);
         assert_eq!(leaf.issuer, root.subject);
         assert_ne!(leaf.subject, root.subject);
+        assert_eq!(common_name(leaf.subject), Some("leaf"));
+    }
+
+    #[test]
+    fn the_last_common_name_counts_and_other_attributes_do_not() {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let without = parameters.self_signed(&key).unwrap();
+        assert_eq!(common_name(names(without.der()).unwrap().subject), None);
+        let printable = rcgen::DnValue::PrintableString("front-proxy".try_into().unwrap());
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, printable);
+        let with = parameters.self_signed(&key).unwrap();
+        assert_eq!(common_name(names(with.der()).unwrap().subject), Some("front-proxy"));
+        let twice = b"\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01a\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x13\x01b";
+        assert_eq!(common_name(twice), Some("b"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_a_certificate() {
+        let key = [4; 65];
+        let body = write::to_be_signed([0xff; 16], &key, "a.b.svc");
+        let certificate = write::signed(&body, &[7; 70]);
+        let names = names(&certificate).unwrap();
+        assert_eq!(names.issuer, names.subject);
+        assert_eq!(common_name(names.subject), Some("a.b.svc"));
+        let validity = validity(&certificate).unwrap();
+        assert_eq!(validity.from_ms, 0);
+        assert_eq!(date(validity.until_ms), "9999-12-31 23:59:59 UTC");
     }
 
     #[test]
@@ -163,6 +219,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let _ = validity(&bytes);
             let _ = names(&bytes);
+            let _ = common_name(&bytes);
             let _ = time(&bytes);
         }
 

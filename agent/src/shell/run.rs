@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use crate::config::{Config, ConfigSource, EVENTS_STREAM, TELEMETRY_STREAM, reload};
 use crate::core::agent::{Agent, Effect, Input};
-use crate::core::membership::Wish;
 use crate::core::membership::steward::Report;
+use crate::core::membership::{Wish, custom_metrics};
 use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
 use crate::core::telemetry::BootId;
@@ -179,7 +179,7 @@ impl<'a> Shell<'a> {
             spool.as_ref().map(|(spool, _)| Sources::start(agent.config(), spool.intake()));
         let broker = broker(&agent);
         let member = member(&mut agent, &mut trouble);
-        let host = host::start(&agent.config().host);
+        let host = host::start(agent.config(), &server);
         let mut shell = Shell {
             poller: Poller::start(&agent.config().mesh),
             agent,
@@ -438,6 +438,12 @@ impl<'a> Shell<'a> {
                 self.agent.state_mut().http = self.server.state();
                 self.agent.state_mut().now = clock::now();
                 http::answer(self.agent.state(), read)
+            }
+            Query::Aggregated(target) => {
+                self.agent.state_mut().now = clock::now();
+                let unreachable = self.agent.config().host.unreachable_cost;
+                let answer = custom_metrics::answer(self.agent.state(), unreachable, &target);
+                Answer::aggregated(answer)
             }
             Query::Reload => self.reload(),
             Query::Wish(wish) => self.wish(wish),

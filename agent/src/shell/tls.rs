@@ -17,7 +17,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    AlertDescription, CertificateError, ClientConfig, ConfigBuilder, RootCertStore, ServerConfig,
+    WantsVerifier,
 };
 
 use crate::shell::clock;
@@ -150,6 +151,17 @@ pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, Error> {
 pub fn client_builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ClientConfig::builder_with_details(provider, Arc::new(WallClock))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+}
+
+/// The same for a server.
+///
+/// # Errors
+///
+/// The TLS library cannot be set up.
+pub fn server_builder() -> Result<ConfigBuilder<ServerConfig, WantsVerifier>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_details(provider, Arc::new(WallClock))
         .with_protocol_versions(&[&rustls::version::TLS13])
 }
 

@@ -18,6 +18,9 @@ const LABELS_MAX: usize = 32;
 /// Words of a command.
 const WORDS_MAX: usize = 16;
 
+/// Largest value for what is out of reach: consumers with numbers of 32 bits exist.
+const UNREACHABLE_MAX: i64 = i32::MAX as i64;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Network costs that a bound can be.
@@ -250,6 +253,27 @@ pub(super) const HOST: Section = Section {
             preset: Preset::Is("\"5m\""),
             example: "\"2m\"",
             field: Field::Duration(place!(host.silent_after), [Duration::from_secs(10), DAY]),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "custom_metrics",
+            doc: "Address and port at which the network cost of every Node is served to the cluster's API server, \
+                  as `custom.metrics.k8s.io`: the address in `images/kubernetes/custom-metrics.yaml`, one of \
+                  this machine that is not loopback. Nobody else is answered. When this key is taken out again, \
+                  the agent takes back what it registered in the cluster.",
+            preset: Preset::Unset("they are not served"),
+            example: "\"10.0.7.1:6480\"",
+            field: Field::OptionalAddress(place!(host.custom_metrics)),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
+            name: "unreachable_cost",
+            doc: "What `custom_metrics` has for a Node that is out of reach, that the mesh does not know, or of \
+                  which nothing can be said: -1, which policies have to exclude by a rule of their own because it \
+                  is less than every cost, or a number above the largest cost, 1000000.",
+            preset: Preset::Is("-1"),
+            example: "2147483647",
+            field: Field::Signed(place!(host.unreachable_cost), [-1, UNREACHABLE_MAX]),
             takes_effect: TakesEffect::OnRestart,
         },
     ],

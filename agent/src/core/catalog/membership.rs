@@ -1,9 +1,11 @@
 //! Metrics of federations.
 //!
-//! [`visit`] names every value in catalog order, one family after the other; nothing without a federation.
+//! [`visit`] names every value in catalog order, one family after the other; nothing without a federation, and nothing about
+//! Nodes on a machine that looks after no cluster.
 
-use crate::core::catalog::{Sink, count, flag};
+use crate::core::catalog::{Sink, count, flag, size};
 use crate::core::membership::State as Place;
+use crate::core::membership::custom_metrics::mapped;
 use crate::core::sample::Metric;
 use crate::core::state::State;
 
@@ -46,15 +48,31 @@ pub static DEFERRED: Metric = Metric::gauge(
     &[],
 );
 
+/// Nodes beside the server.
+pub static NODES: Metric = Metric::gauge(
+    "outrider_host_nodes",
+    "Nodes of the cluster beside this machine by whose they are: own, a vehicle of the mesh, or unmapped: without a vehicle \
+     that the mesh knows, and thus never with a network cost.",
+    &["mapping"],
+);
+
 /// Every family here.
-pub static ALL: &[&Metric] = &[&STATE, &FEDERATION, &SINCE, &COST, &ROUND_TRIP, &DEFERRED];
+pub static ALL: &[&Metric] = &[&STATE, &FEDERATION, &SINCE, &COST, &ROUND_TRIP, &DEFERRED, &NODES];
 
 /// Names every value about federations.
 pub fn visit(state: &State, sink: &mut Sink<'_>) {
-    let membership = &state.membership;
-    if !membership.configured {
-        return;
+    if state.membership.configured {
+        federations(state, sink);
     }
+    if let Some(mapped) = mapped(state) {
+        sink(&NODES, &["own"], size(mapped.own));
+        sink(&NODES, &["mesh"], size(mapped.mesh));
+        sink(&NODES, &["unmapped"], size(mapped.unmapped));
+    }
+}
+
+fn federations(state: &State, sink: &mut Sink<'_>) {
+    let membership = &state.membership;
     for place in Place::ALL {
         sink(&STATE, &[place.word()], flag(place == membership.state));
     }

@@ -119,6 +119,16 @@ impl<'v> Directory<'v> {
             .min_by_key(|node| distance(node).map_or((true, None), |rank| (false, Some(rank))))
     }
 
+    /// Whether `address` lies in a network that this node announces, and in no narrower one of another.
+    pub(super) fn is_behind_own(&self, address: IpAddr) -> bool {
+        let own = self.view.networks.iter().filter(|network| network.own);
+        let own = own.map(|network| network.prefix).filter(|prefix| prefix.contains(address));
+        let others = self.networks.iter().map(|(prefix, _)| *prefix);
+        let other = others.filter(|prefix| prefix.contains(address)).map(|prefix| prefix.length);
+        let own = own.map(|prefix| prefix.length).filter(|length| *length > 0).max();
+        own.is_some() && own >= other.max()
+    }
+
     /// The best usable route to any of `addresses`. A route to a network is never the answer: it leads to the nearest
     /// announcer, not to this one. Nor is one to a link-local address: it means something on one link only.
     pub(super) fn route(&self, addresses: impl Iterator<Item = IpAddr>) -> Option<&'v Route> {

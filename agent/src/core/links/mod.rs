@@ -16,6 +16,7 @@
 //!   [`Reach::Unknown`].
 
 mod directory;
+mod locate;
 mod policy;
 mod run;
 mod track;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use olsr_bridge::view::{Link, MeshView, NetworkCost, Part, Route};
 use serde::{Deserialize, Serialize};
 
+pub use self::locate::Locator;
 pub use self::policy::Policy;
 
 use self::directory::Directory;

@@ -35,6 +35,7 @@
 
 pub mod cleanup;
 mod contact;
+pub mod custom_metrics;
 pub mod drop_in;
 pub mod host;
 mod intent;

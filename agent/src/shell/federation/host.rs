@@ -1,19 +1,26 @@
 //! Looks after the members of the cluster beside this machine: reads their Nodes now and then, has
-//! [`crate::core::membership::host`] decide, and does that. A task of its own; what it did comes back to the loop as news.
+//! [`crate::core::membership::host`] decide, and does that. Has their network costs served to the cluster, when that is wanted
+//! ([`crate::core::membership::custom_metrics`]). A task of its own; what it did, and which Nodes there are, comes back to the
+//! loop as news.
+
+mod registrar;
+mod serving;
 
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use self::registrar::{Registrar, Withdrawal};
 use super::kube::{Cluster, Credential};
-use crate::config;
+use crate::config::Config;
 use crate::core::agent::Input;
+use crate::core::membership::custom_metrics::{Own, Seat};
 use crate::core::membership::host::{Care, Host, Settings};
 use crate::core::membership::kube::written;
 use crate::core::membership::{CaHash, Server};
 use crate::core::state::Severity;
-use crate::shell::clock;
+use crate::shell::{clock, http};
 
 /// Looks in the time after which a vehicle is silent.
 const LOOKS: u32 = 4;
@@ -21,24 +28,47 @@ const LOOKS: u32 = 4;
 /// Longest pause between two looks.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 
+/// The same while the network costs are served: a Node that is not known yet has none, and schedulers let it pass.
+const LOOK_EVERY_SERVING_MAX: Duration = Duration::from_secs(15);
+
 /// News that wait for the loop; of more the oldest are told, since each is told again while it lasts.
 const NEWS_MAX: usize = 64;
 
-/// Begins to look after the cluster of `[host]`. `None` when there is none.
+/// Begins to look after the cluster of `[host]`. `None` when there is none. What is served is answered by whom `http` asks.
 #[must_use]
-pub fn start(config: &config::Host) -> Option<mpsc::Receiver<Input>> {
-    let server = Server::parse(config.server.as_deref()?).ok()?;
-    let ca = CaHash::parse(config.ca_hash.as_deref()?)?;
-    let credential = Credential::Token { file: config.account_file.clone()? };
-    let settings = Settings { silent_after: config.silent_after };
+pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Input>> {
+    let server = Server::parse(config.host.server.as_deref()?).ok()?;
+    let ca = CaHash::parse(config.host.ca_hash.as_deref()?)?;
+    let credential = Credential::Token { file: config.host.account_file.clone()? };
+    let settings = Settings { silent_after: config.host.silent_after };
+    let own = Own {
+        vehicle: config.vehicle.name.clone(),
+        node_name: config.k3s.node_name(&config.vehicle.name),
+    };
+    let mut registrar = Registrar::new(config, http);
+    let mut withdrawal = Withdrawal::owed(config);
+    let pause_max = if registrar.is_some() { LOOK_EVERY_SERVING_MAX } else { LOOK_EVERY_MAX };
     let (told, news) = mpsc::channel(NEWS_MAX);
     tokio::spawn(async move {
         let mut cluster = Cluster::new(vec![server], ca, credential);
         let mut host = Host::new(settings);
-        let pause = (settings.silent_after / LOOKS).min(LOOK_EVERY_MAX);
+        let pause = (settings.silent_after / LOOKS).min(pause_max);
         // The loop has ended when nobody listens any more.
         while !told.is_closed() {
-            for news in round(&mut cluster, &mut host).await {
+            let mut news = round(&mut cluster, &mut host, &own).await;
+            if let Some(registrar) = &mut registrar {
+                news.extend(registrar.round(&mut cluster).await);
+            }
+            if let Some(owed) = &withdrawal {
+                match owed.round(&mut cluster).await {
+                    Ok(done) => {
+                        withdrawal = None;
+                        news.push(done);
+                    }
+                    Err(trouble) => news.push(trouble),
+                }
+            }
+            for news in news {
                 let _ = told.try_send(news);
             }
             sleep(pause).await;
@@ -47,9 +77,12 @@ pub fn start(config: &config::Host) -> Option<mpsc::Receiver<Input>> {
     Some(news)
 }
 
+fn warning(kind: &'static str, text: String) -> Input {
+    Input::Notice { severity: Severity::Warning, kind, text }
+}
+
 /// One look, and what follows from it.
-async fn round(cluster: &mut Cluster, host: &mut Host) -> Vec<Input> {
-    let warning = |kind, text| Input::Notice { severity: Severity::Warning, kind, text };
+async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own) -> Vec<Input> {
     let members = match cluster.members().await {
         Ok(members) => members,
         Err(outcome) => {
@@ -64,7 +97,8 @@ async fn round(cluster: &mut Cluster, host: &mut Host) -> Vec<Input> {
     };
     let now = clock::now();
     let wall = now.believable_wall_ms().map(written);
-    let mut news = Vec::new();
+    let seats = members.nodes.iter().filter_map(|node| Seat::of(node, own));
+    let mut news = vec![Input::Seats(seats.collect())];
     for care in host.look(&members.nodes, now.mono, wall.as_deref()) {
         let (outcome, done) = match care {
             Care::Delete { node, uid, vehicle } => {

@@ -2,11 +2,12 @@
 
 use tokio::sync::mpsc;
 
-use crate::config;
+use crate::config::Config;
 use crate::core::agent::Input;
+use crate::shell::http;
 
 /// Does nothing.
 #[must_use]
-pub fn start(_config: &config::Host) -> Option<mpsc::Receiver<Input>> {
+pub fn start(_config: &Config, _http: &http::Server) -> Option<mpsc::Receiver<Input>> {
     None
 }

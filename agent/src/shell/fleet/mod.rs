@@ -525,6 +525,7 @@ impl Shell {
             }
             Query::Read(Read::Mesh | Read::Streams | Read::Federation)
             | Query::Reload
+            | Query::Aggregated(_)
             | Query::Wish(_) => Answer::error(404, "a fleet has no such document"),
         }
     }

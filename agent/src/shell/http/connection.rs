@@ -14,7 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Sleep, sleep};
 
@@ -51,7 +51,7 @@ pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
                     }
                     // The answer is one piece; waiting for more to send would only delay it. Failing is harmless.
                     let _ = stream.set_nodelay(true);
-                    room.enter(from, &shared, serve_one(stream, Origin::Tcp, Arc::clone(&shared)));
+                    room.enter(from, &shared, serve_tcp(stream, Arc::clone(&shared)));
                 }
                 Err(error) => accept_failed(&error, &shared).await,
             },
@@ -71,6 +71,7 @@ pub(super) async fn accept_control(socket: ControlSocket, shared: Arc<Shared>) {
                     let _ = stream.try_write(FULL);
                 }
                 Ok((stream, _)) => {
+                    let stream = Box::new(stream);
                     connections.spawn(serve_one(stream, Origin::Control, Arc::clone(&shared)));
                 }
                 Err(error) => accept_failed(&error, &shared).await,
@@ -138,11 +139,24 @@ impl Room {
     }
 }
 
+/// What comes and goes over a connection of any kind. One type for all: the program then has the HTTP server once.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
+/// Serves one TCP connection, if it gets through the door.
+async fn serve_tcp(stream: TcpStream, shared: Arc<Shared>) {
+    let Some(door) = &shared.door else {
+        return serve_one(Box::new(stream), Origin::Tcp, shared).await;
+    };
+    match door.enter(stream, shared.limits.header_within).await {
+        Ok(stream) => serve_one(Box::new(stream), Origin::Tcp, shared).await,
+        Err(cause) => shared.refused(cause),
+    }
+}
+
 /// Serves one connection for at most its life, longer only while it streams.
-async fn serve_one<S>(stream: S, origin: Origin, shared: Arc<Shared>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve_one(stream: Box<dyn Duplex>, origin: Origin, shared: Arc<Shared>) {
     let limits = shared.limits.clone();
     let streaming = Arc::new(AtomicBool::new(false));
     let service = {

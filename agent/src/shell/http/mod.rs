@@ -25,12 +25,16 @@
 //! `outrider fleet` serves its own page and answers the same way ([`Site::Fleet`]), with its document at `/api/fleet` and in
 //! the stream, and without a control socket.
 //!
+//! What a cluster's API server passes on ([`Site::Aggregated`], see [`crate::core::membership::custom_metrics`]) is answered at an
+//! address of its own, behind a [`door`], as Kubernetes does.
+//!
 //! Errors are JSON: `{"error": "..."}`.
 
 pub mod append;
 mod bind;
 mod coding;
 mod connection;
+pub mod door;
 mod host;
 mod route;
 mod stream;
@@ -45,11 +49,13 @@ use tokio::task::JoinSet;
 
 use crate::core::exposition::{self, Format};
 use crate::core::health;
-use crate::core::membership::Wish;
+use crate::core::membership::{Wish, custom_metrics};
 use crate::core::state::{HttpState, State};
 use crate::core::status;
 use crate::core::time::millis;
 use crate::shell::gather::Intake;
+
+pub use door::Door;
 
 pub use bind::{BindError, ControlSocket, bind_control, bind_tcp, bind_tcp_as};
 pub use route::Site;
@@ -97,6 +103,12 @@ impl Default for Limits {
     }
 }
 
+/// Connections at once behind a door. An API server keeps one or two.
+const AGGREGATED_MAX: usize = 32;
+
+/// Connections at once behind a door from one address, where strangers may be that do not get through it.
+const AGGREGATED_PER_ADDRESS_MAX: usize = 8;
+
 /// Bytes of a request's line and header fields; browsers stay below 2 KiB.
 const HEADER_BYTES_MAX: usize = 8 * 1024;
 
@@ -129,6 +141,8 @@ pub enum Query {
     Read(Read),
     /// Read the configuration again and say what was taken over. Only ever comes from the control socket.
     Reload,
+    /// What an API server asks for, by path and query. Only ever comes through a [`Door`].
+    Aggregated(String),
     /// Want this of federations, and say how the membership is. Only ever comes from the control socket.
     Wish(Wish),
 }
@@ -166,6 +180,13 @@ impl Answer {
             Ok(body) => Answer { code, content_type: JSON, body: body.into(), view_age_ms: None },
             Err(error) => Answer::error(500, &format!("cannot write the document: {error}")),
         }
+    }
+
+    /// What an API server passes on.
+    #[must_use]
+    pub fn aggregated(answer: custom_metrics::Answer) -> Answer {
+        let custom_metrics::Answer { code, body } = answer;
+        Answer { code, content_type: JSON, body: body.into(), view_age_ms: None }
     }
 
     /// An error for a person.
@@ -234,6 +255,26 @@ impl Server {
         self.accepting.spawn(connection::accept_tcp(listener, Arc::clone(&self.shared)));
     }
 
+    /// What answers those who get through this door, to the same main loop and with the same counters.
+    #[must_use]
+    pub fn behind(&self, door: Arc<Door>) -> Behind {
+        let limits = Limits {
+            connections_max: AGGREGATED_MAX,
+            connections_per_address_max: AGGREGATED_PER_ADDRESS_MAX,
+            ..self.shared.limits.clone()
+        };
+        Behind(Arc::new(Shared {
+            site: Site::Aggregated,
+            door: Some(door),
+            limits,
+            requests: self.shared.requests.clone(),
+            hub: self.hub.clone(),
+            intake: OnceLock::new(),
+            bodies: append::Bodies::new(),
+            state: Arc::clone(&self.shared.state),
+        }))
+    }
+
     /// Waits until nobody waits for the answer to records that were brought, at most for `within`.
     pub async fn drain(&self, within: Duration) {
         let _ = tokio::time::timeout(within, self.shared.bodies.idle()).await;
@@ -257,16 +298,29 @@ impl Server {
     }
 }
 
+/// What answers behind a door.
+#[derive(Debug)]
+pub struct Behind(Arc<Shared>);
+
+impl Behind {
+    /// Serves this address until dropped.
+    pub fn accept(&self, listener: tokio::net::TcpListener) -> impl Future<Output = ()> + use<> {
+        connection::accept_tcp(listener, Arc::clone(&self.0))
+    }
+}
+
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
     site: Site,
+    /// Whoever comes has to get through it.
+    door: Option<Arc<Door>>,
     limits: Limits,
     requests: mpsc::Sender<Request>,
     hub: Hub,
     intake: OnceLock<Intake>,
     bodies: append::Bodies,
-    state: Mutex<HttpState>,
+    state: Arc<Mutex<HttpState>>,
 }
 
 impl Shared {
@@ -302,12 +356,13 @@ pub fn serve_site(
     let hub = Hub::new(limits.streams_max);
     let shared = Arc::new(Shared {
         site,
+        door: None,
         limits,
         requests: sender,
         hub: hub.clone(),
         intake: OnceLock::new(),
         bodies: append::Bodies::new(),
-        state: Mutex::new(HttpState::default()),
+        state: Arc::default(),
     });
     let mut accepting = JoinSet::new();
     if let Some(listener) = tcp {

@@ -17,7 +17,7 @@ use super::coding::accepts_gzip;
 use super::host::is_private;
 use super::{Answer, Query, Read, Request, Shared, append, stream};
 use crate::core::exposition::Format;
-use crate::core::membership::Wish;
+use crate::core::membership::{Wish, custom_metrics};
 
 /// A file of the pages as `build.rs` compressed it. It is kept in no other form: twice the bytes would be in every program, and
 /// every browser takes gzip.
@@ -58,6 +58,8 @@ pub enum Site {
     Vehicle,
     /// The whole fleet's.
     Fleet,
+    /// None: what an API server passes on.
+    Aggregated,
 }
 
 /// What a path stands for.
@@ -81,6 +83,7 @@ const FLEET_PAGE: Target = Target::File(HTML, FLEET_INDEX);
 /// Exact paths only: there is no file system behind them that a path could wander through.
 fn target(site: Site, path: &str, accept: &str) -> Option<(&'static str, Target)> {
     Some(match (path, site) {
+        (_, Site::Aggregated) => return None,
         ("/style.css", _) => ("/style.css", Target::File("text/css; charset=utf-8", STYLE)),
         ("/common.js", _) => ("/common.js", Target::File(JAVASCRIPT, COMMON)),
         ("/metrics", _) => ("/metrics", Target::Read(Read::Metrics(Format::negotiate(accept)))),
@@ -139,6 +142,11 @@ pub(super) async fn respond(
     shared: Arc<Shared>,
     streaming: Arc<AtomicBool>,
 ) -> Result<Response, Infallible> {
+    if shared.site == Site::Aggregated {
+        let answer = aggregated(&request, &shared).await;
+        *shared.state().requests.entry((AGGREGATED, answer.code)).or_default() += 1;
+        return Ok(plain(answer));
+    }
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let known = target(shared.site, request.uri().path(), accept.unwrap_or(""));
     let response = match refusal(&request, origin, known.map(|(_, target)| target)) {
@@ -159,6 +167,20 @@ pub(super) async fn respond(
     let route = known.map_or("other", |(route, _)| route);
     *shared.state().requests.entry((route, response.status().as_u16())).or_default() += 1;
     Ok(guarded(response))
+}
+
+/// Where everything is that API servers pass on, for the counter.
+const AGGREGATED: &str = "/apis/custom.metrics.k8s.io";
+
+/// Answers what an API server passes on.
+async fn aggregated(request: &hyper::Request<Incoming>, shared: &Shared) -> Answer {
+    let refused = |code, text: &str| Answer::aggregated(custom_metrics::refusal(code, text));
+    if request.method() != Method::GET {
+        return refused(405, "only GET is answered here");
+    }
+    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let asked = question(shared, Query::Aggregated(target.to_owned())).await;
+    asked.unwrap_or_else(|text| refused(503, text))
 }
 
 /// Why a request is not even looked at.
@@ -294,19 +316,24 @@ async fn take_records(
     response
 }
 
-/// Puts one question to the main loop.
+/// Puts one question to the main loop; its answer, or that there is none.
 async fn ask(shared: &Shared, query: Query) -> Answer {
+    question(shared, query).await.unwrap_or_else(|text| Answer::error(503, text))
+}
+
+/// The same; the error says why there is no answer.
+async fn question(shared: &Shared, query: Query) -> Result<Answer, &'static str> {
     let (reply, answer) = oneshot::channel();
     if shared.requests.try_send(Request { query, reply }).is_err() {
         shared.refused("busy");
-        return Answer::error(503, "the agent is busy; try again in a moment");
+        return Err("the agent is busy; try again in a moment");
     }
     match tokio::time::timeout(shared.limits.answer_within, answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Answer::error(503, "the agent is stopping"),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err("the agent is stopping"),
         Err(_) => {
             shared.refused("no-answer");
-            Answer::error(503, "the agent did not answer in time")
+            Err("the agent did not answer in time")
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 const KEYS: &[&str] = &[
     "addresses",
     "address",
+    "caBundle",
     "causes",
     "conditions",
     "continue",
@@ -28,6 +29,7 @@ const KEYS: &[&str] = &[
     "renewTime",
     "resourceVersion",
     "retryAfterSeconds",
+    "service",
     "spec",
     "status",
     "type",
@@ -37,7 +39,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Keys that are kept with everything below them.
-const WHOLE: &[&str] = &["annotations", "emptyDir", "labels", "taints"];
+const WHOLE: &[&str] = &["annotations", "data", "emptyDir", "labels", "taints"];
 
 /// Reads an object.
 ///

@@ -1,6 +1,7 @@
 //! What is asked of a Kubernetes API, and what its answers mean: paths, bodies and judgement. Sends nothing; knows no Kubernetes
 //! beyond what leaving, staying and telling need.
 //!
+//! - [`aggregation`]: what an API beside the server's has to know.
 //! - [`answer`]: what a status means for the one who asked.
 //! - [`node`]: the own Node and those of members: read, cordoned, labelled, tainted, deleted.
 //! - [`drain`]: which pods are evicted, and what is made of the answers.
@@ -15,6 +16,7 @@
 //! multicast DNS (RFC 6762). Kubelets may write such labels and annotations at their own Node; those of `kubernetes.io` and
 //! `k8s.io` they may not, but for a few.
 
+pub mod aggregation;
 pub mod answer;
 pub mod drain;
 mod json;

@@ -31,7 +31,7 @@ pub struct Node {
     pub annotations: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
-    /// Addresses of every type, without those that are names.
+    /// Addresses of every type, the internal ones first, without those that are names.
     pub addresses: Vec<String>,
 }
 
@@ -62,7 +62,8 @@ impl Node {
         let conditions = list(object, "/status/conditions");
         let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
         let ready = ready.unwrap_or(&Value::Null);
-        let addresses = list(object, "/status/addresses").iter();
+        let mut addresses: Vec<&Value> = list(object, "/status/addresses").iter().collect();
+        addresses.sort_by_key(|address| text(address, "/type") != INTERNAL);
         let node = Node {
             name: text(object, "/metadata/name").to_owned(),
             uid: text(object, "/metadata/uid").to_owned(),
@@ -79,6 +80,7 @@ impl Node {
             annotations: texts(object, "/metadata/annotations"),
             labels: texts(object, "/metadata/labels"),
             addresses: addresses
+                .into_iter()
                 .filter(|address| !NAMES.contains(&text(address, "/type")))
                 .map(|address| text(address, "/address").to_owned())
                 .collect(),
@@ -142,6 +144,9 @@ impl Node {
 
 /// Where a Lease says when it was last renewed.
 const RENEWED: &str = "/spec/renewTime";
+
+/// Type of the address by which the Nodes of a cluster reach each other.
+const INTERNAL: &str = "InternalIP";
 
 /// Types of addresses that are names.
 const NAMES: [&str; 3] = ["Hostname", "InternalDNS", "ExternalDNS"];

@@ -16,6 +16,7 @@
 //! | [`delete`](Cluster::delete) | no | own Node | any |
 //! | [`members`](Cluster::members) | no | no | yes |
 //! | [`version`](Cluster::version) | yes | yes | yes |
+//! | [`proxy_trust`](Cluster::proxy_trust), [`api_service`](Cluster::api_service), [`lead_here`](Cluster::lead_here), [`withdraw`](Cluster::withdraw) | no | no | with `custom-metrics.yaml` |
 //!
 //! The certificate is on every member, and gone or worthless after it left: it is enough to announce, cordon and drain. Deleting
 //! the Node, at once or later as a deferred step, needs an account's token; without one the vehicle announces that it leaves, and
@@ -47,6 +48,7 @@
 //!
 //! A kilobyte of what is sent is the account's token; a certificate is sent once per connection.
 
+mod aggregation;
 mod credential;
 mod drain;
 mod wire;

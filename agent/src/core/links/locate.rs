@@ -1,0 +1,52 @@
+//! Finds the vehicle behind an address that somebody outside of the mesh wrote down, such as a Node of a cluster. Answers for
+//! one moment; remembers nothing.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use olsr_bridge::view::MeshView;
+
+use super::directory::Directory;
+use super::{Links, Reach, Vehicle};
+
+/// Whose addresses are whose.
+pub struct Locator<'s> {
+    directory: Option<Directory<'s>>,
+    vehicles: BTreeMap<IpAddr, &'s Vehicle>,
+    own: Option<&'s Vehicle>,
+}
+
+impl<'s> Locator<'s> {
+    /// By what is followed, and by what the daemon said last.
+    #[must_use]
+    pub fn new(links: &'s Links, view: Option<&'s MeshView>) -> Locator<'s> {
+        let all = || links.iter().map(|(_, vehicle)| vehicle);
+        let mut vehicles = BTreeMap::new();
+        // The identity of one outranks what another claims as a further address.
+        let identities = all().filter_map(|vehicle| Some((*vehicle.addresses.first()?, vehicle)));
+        let further =
+            all().flat_map(|vehicle| vehicle.addresses.iter().map(move |a| (*a, vehicle)));
+        for (address, vehicle) in identities.chain(further) {
+            vehicles.entry(address).or_insert(vehicle);
+        }
+        let own = all().find(|vehicle| vehicle.reach == Reach::Own);
+        Locator { directory: view.map(Directory::new), vehicles, own }
+    }
+
+    /// The vehicle that has this address: an originator, an alias (MID), or in a network that it announces (HNA), of which the
+    /// one with the longest prefix counts.
+    #[must_use]
+    pub fn find(&self, address: IpAddr) -> Option<&'s Vehicle> {
+        let Some(directory) = &self.directory else { return self.vehicles.get(&address).copied() };
+        if directory.is_own(address) {
+            return self.own;
+        }
+        if let Some(vehicle) = self.vehicles.get(&address) {
+            return Some(vehicle);
+        }
+        if directory.is_behind_own(address) {
+            return self.own;
+        }
+        self.vehicles.get(&directory.identify(address)?).copied()
+    }
+}

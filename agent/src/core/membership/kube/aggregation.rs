@@ -1,0 +1,123 @@
+//! What an API that is served beside Kubernetes has to know and to say (Kubernetes, "Configure the aggregation layer"): by whom
+//! its proxy is vouched for, and which certificate an APIService leads to.
+
+use serde_json::{Value, json};
+
+use super::json::{read, text};
+
+/// The Service of `custom-metrics.yaml`: its namespace, and its name.
+pub const SERVICE: [&str; 2] = ["outrider-host", "outrider-metrics"];
+
+/// By what name the proxy of the API server knows that Service, which its certificate has to be for.
+pub const SERVICE_NAME: &str = "outrider-metrics.outrider-host.svc";
+
+/// How the proxy of a cluster's API servers is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyTrust {
+    /// The authority that its certificate is of, in PEM.
+    pub authority: String,
+    /// Common names that the certificate may have; any when there is none.
+    pub names: Vec<String>,
+}
+
+impl ProxyTrust {
+    /// Reads the ConfigMap `extension-apiserver-authentication`.
+    ///
+    /// # Errors
+    /// It does not say it.
+    pub fn read(body: &[u8]) -> Result<ProxyTrust, String> {
+        let map = read(body)?;
+        let data = |key: &str| text(&map["data"], key);
+        let missing = "the server does not say how its proxy is known: it was started without --requestheader-client-ca-file";
+        let authority = data("/requestheader-client-ca-file").to_owned();
+        let names = serde_json::from_str(data("/requestheader-allowed-names"));
+        match names {
+            Ok(names) if !authority.is_empty() => Ok(ProxyTrust { authority, names }),
+            Ok(_) | Err(_) => Err(missing.to_owned()),
+        }
+    }
+}
+
+/// An APIService.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiService {
+    /// Identity.
+    pub uid: String,
+    /// Version of the object.
+    resource_version: String,
+    /// It leads to [`SERVICE`].
+    pub is_ours: bool,
+    /// What vouches for who answers there: PEM in base64, or nothing.
+    pub ca_bundle: String,
+}
+
+impl ApiService {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(body: &[u8]) -> Result<ApiService, String> {
+        let object = read(body)?;
+        let service =
+            [text(&object, "/spec/service/namespace"), text(&object, "/spec/service/name")];
+        Ok(ApiService {
+            uid: text(&object, "/metadata/uid").to_owned(),
+            resource_version: text(&object, "/metadata/resourceVersion").to_owned(),
+            is_ours: service == SERVICE,
+            ca_bundle: text(&object, "/spec/caBundle").to_owned(),
+        })
+    }
+
+    /// Merge patch by which it leads to who has this certificate, unless somebody changes it meanwhile.
+    #[must_use]
+    pub fn trusting(&self, ca_bundle: &str) -> Vec<u8> {
+        let version: Value = self.resource_version.as_str().into();
+        json!({ "metadata": { "resourceVersion": version }, "spec": { "caBundle": ca_bundle } })
+            .to_string()
+            .into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_the_proxy_is_known_is_read_or_missed() {
+        let map = br#"{"data":{"client-ca-file":"x","requestheader-allowed-names":"[\"system:auth-proxy\"]",
+            "requestheader-client-ca-file":"PEM"}}"#;
+        let trust = ProxyTrust::read(map).unwrap();
+        assert_eq!(
+            (trust.authority.as_str(), &trust.names[..]),
+            ("PEM", &["system:auth-proxy".to_owned()][..])
+        );
+        for without in [
+            &b"{}"[..],
+            br#"{"data":{"requestheader-allowed-names":"[]"}}"#,
+            br#"{"data":{"requestheader-client-ca-file":"PEM"}}"#,
+            br#"{"data":{"requestheader-client-ca-file":"PEM","requestheader-allowed-names":"a"}}"#,
+        ] {
+            assert!(ProxyTrust::read(without).unwrap_err().contains("how its proxy is known"));
+        }
+    }
+
+    #[test]
+    fn an_api_service_of_another_is_told_from_ours() {
+        let of = |service: &str| {
+            let object = format!(
+                r#"{{"metadata":{{"uid":"u","resourceVersion":"7"}},"spec":{{"service":{service},"caBundle":"QQ=="}}}}"#
+            );
+            ApiService::read(object.as_bytes()).unwrap()
+        };
+        let ours = of(r#"{"namespace":"outrider-host","name":"outrider-metrics","port":443}"#);
+        assert!(ours.is_ours && ours.uid == "u" && ours.ca_bundle == "QQ==");
+        let patch: Value = serde_json::from_slice(&ours.trusting("Qg==")).unwrap();
+        assert_eq!(
+            patch,
+            json!({ "metadata": { "resourceVersion": "7" }, "spec": { "caBundle": "Qg==" } })
+        );
+        assert!(!of(r#"{"namespace":"monitoring","name":"prometheus-adapter"}"#).is_ours);
+        assert!(!of("null").is_ours, "one that the server answers itself");
+        assert_eq!(SERVICE_NAME, format!("{}.{}.svc", SERVICE[1], SERVICE[0]));
+    }
+}

@@ -1,0 +1,173 @@
+//! Has the custom metrics served to the cluster beside this machine, and registered there: listens, lets in whom the cluster
+//! vouches for as its proxy, and writes its certificate into the APIServices that lead here. Takes that back when it is switched
+//! off.
+//!
+//! An APIService that leads to somebody else is left alone, and said loudly. So is one whose certificate another agent has put in
+//! place of ours: two of them at one cluster would take turns for ever. There has to be one.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::serving::{self, Identity};
+use super::warning;
+use crate::config::Config;
+use crate::core::agent::Input;
+use crate::core::membership::Outcome;
+use crate::core::membership::custom_metrics::{GROUP, VERSIONS};
+use crate::core::membership::kube::aggregation::{ApiService, ProxyTrust};
+use crate::core::state::Severity;
+use crate::shell::federation::kube::Cluster;
+use crate::shell::http::{self, Behind, Door};
+use crate::shell::replace;
+
+/// The file of what gives the rights.
+const MANIFEST: &str = "images/kubernetes/custom-metrics.yaml";
+
+/// Serves and registers.
+pub(super) struct Registrar {
+    listen: SocketAddr,
+    folder: PathBuf,
+    door: Arc<Door>,
+    behind: Behind,
+    accepting: JoinSet<()>,
+    identity: Option<Identity>,
+    /// Whom the door was opened for last.
+    proxy: Option<ProxyTrust>,
+    /// Versions whose APIService was written since the start.
+    written: BTreeSet<&'static str>,
+    /// What was said last, so that it is not said again each time.
+    said: Option<String>,
+}
+
+impl Registrar {
+    /// Nothing is served yet. `None` when nothing is to be served.
+    pub(super) fn new(config: &Config, server: &http::Server) -> Option<Registrar> {
+        let door = Arc::new(Door::default());
+        Some(Registrar {
+            listen: config.host.custom_metrics?,
+            folder: config.membership.folder.clone(),
+            behind: server.behind(Arc::clone(&door)),
+            door,
+            accepting: JoinSet::new(),
+            identity: None,
+            proxy: None,
+            written: BTreeSet::new(),
+            said: None,
+        })
+    }
+
+    /// Does what is still to be done, and looks whether what was done still holds. The news are what has changed.
+    pub(super) async fn round(&mut self, cluster: &mut Cluster) -> Option<Input> {
+        let (severity, text) = match self.look(cluster).await {
+            Ok(()) => (Severity::Info, format!("the cluster is served {GROUP} on {}", self.listen)),
+            Err(text) => (Severity::Warning, text),
+        };
+        if self.said.as_ref() == Some(&text) {
+            return None;
+        }
+        self.said = Some(text.clone());
+        Some(Input::Notice { severity, kind: "host-metrics", text })
+    }
+
+    async fn look(&mut self, cluster: &mut Cluster) -> Result<(), String> {
+        if self.identity.is_none() {
+            self.identity = Some(Identity::load_or_make(&self.folder)?);
+        }
+        let identity = self.identity.as_ref().expect("it was put there");
+        let proxy = cluster.proxy_trust().await.map_err(hindered)?;
+        if self.proxy.as_ref() != Some(&proxy) {
+            self.door.open(identity.trusting(proxy.clone())?);
+            self.proxy = Some(proxy);
+        }
+        if self.accepting.is_empty() {
+            let place = "at `custom_metrics` in section `[host]`";
+            let listener =
+                http::bind_tcp_as(self.listen, place).map_err(|error| error.to_string())?;
+            self.accepting.spawn(self.behind.accept(listener));
+        }
+        let mut found = false;
+        for version in VERSIONS {
+            let service = cluster.api_service(version).await.map_err(hindered)?;
+            let Some(service) = service else { continue };
+            found = true;
+            if !service.is_ours {
+                return Err(format!(
+                    "the APIService {version}.{GROUP} leads to somebody else, such as a prometheus-adapter, and was left alone; \
+                     one of the two has to go"
+                ));
+            }
+            if service.ca_bundle == identity.ca_bundle {
+                continue;
+            }
+            if !service.ca_bundle.is_empty() && self.written.contains(version) {
+                return Err(format!(
+                    "the APIService {version}.{GROUP} was given another certificate meanwhile: another agent serves the same \
+                     cluster; take `custom_metrics` out of one of them, and restart the other"
+                ));
+            }
+            cluster.lead_here(version, &service, &identity.ca_bundle).await.map_err(hindered)?;
+            self.written.insert(version);
+        }
+        if found { Ok(()) } else { Err(format!("no APIService leads here: apply {MANIFEST}")) }
+    }
+}
+
+/// Takes back what was registered earlier, when there is nothing to be served any more. It is owed for as long as the
+/// certificate is there.
+pub(super) struct Withdrawal {
+    folder: PathBuf,
+}
+
+impl Withdrawal {
+    /// `None` when nothing is owed.
+    pub(super) fn owed(config: &Config) -> Option<Withdrawal> {
+        let folder = config.membership.folder.clone();
+        let is_owed = config.host.custom_metrics.is_none() && serving::file(&folder).exists();
+        is_owed.then_some(Withdrawal { folder })
+    }
+
+    /// What came of it. Not to be called again once it is good.
+    pub(super) async fn round(&self, cluster: &mut Cluster) -> Result<Input, Input> {
+        let kind = "host-metrics";
+        match self.take_back(cluster).await {
+            Ok(()) => {
+                let text = format!("{GROUP} is not served any more, and nothing leads here");
+                Ok(Input::Notice { severity: Severity::Info, kind, text })
+            }
+            Err(text) => {
+                let text = format!(
+                    "{text}; as long as it is there, no namespace can be deleted: `kubectl delete apiservice` cures that"
+                );
+                Err(warning(kind, text))
+            }
+        }
+    }
+
+    async fn take_back(&self, cluster: &mut Cluster) -> Result<(), String> {
+        // Without its certificate nothing can be told to be ours.
+        if let Ok(identity) = Identity::load(&self.folder) {
+            let ours =
+                |service: &ApiService| service.is_ours && service.ca_bundle == identity.ca_bundle;
+            for version in VERSIONS {
+                let service = cluster.api_service(version).await.map_err(hindered)?;
+                if let Some(service) = service.filter(ours) {
+                    cluster.withdraw(version, &service).await.map_err(hindered)?;
+                }
+            }
+        }
+        let path = serving::file(&self.folder);
+        replace::remove(&path).map_err(|error| format!("removing {}: {error}", path.display()))
+    }
+}
+
+fn hindered(outcome: Outcome) -> String {
+    let text = outcome.hindrance().unwrap_or_default();
+    match outcome {
+        Outcome::Refused(_) => format!("{text}; the host's account needs {MANIFEST}"),
+        Outcome::Done | Outcome::Unreachable(_) | Outcome::NotYet { .. } => text.to_owned(),
+    }
+}
