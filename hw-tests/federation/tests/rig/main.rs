@@ -12,6 +12,7 @@ mod join;
 mod kube;
 mod link;
 mod membership;
+mod metrics;
 mod pods;
 mod preflight;
 mod rbac;

@@ -1,5 +1,6 @@
 //! The permissions that ship for vehicles and hosts are what they are said to be.
 
+use federation::ControlPlane;
 use federation::https::{Answer, Call};
 use hyper::Method;
 use serde_json::json;
@@ -57,7 +58,12 @@ const RIGHTS_OF_HOST: &[(&str, bool)] = &[
 ];
 
 /// What `kubectl auth can-i` says differently of an account.
-fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String> {
+pub fn wrong(
+    plane: &ControlPlane,
+    namespace: &str,
+    account: &str,
+    rights: &[(&str, bool)],
+) -> Vec<String> {
     let account = [
         &format!("--as=system:serviceaccount:{namespace}:{account}"),
         "--as-group=system:serviceaccounts",
@@ -68,7 +74,7 @@ fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String>
         let mut line = vec!["auth", "can-i"];
         line.extend(words.split_whitespace());
         line.extend(account);
-        let said = shared().red.kubectl(&line);
+        let said = plane.kubectl(&line);
         // It prints the answer, and fails when that is no; warnings about resources go elsewhere.
         let said = said.unwrap_or_else(|refused| refused);
         let yes = said.lines().any(|line| line.trim() == "yes");
@@ -82,8 +88,8 @@ fn wrong(namespace: &str, account: &str, rights: &[(&str, bool)]) -> Vec<String>
 fn a_vehicle_and_a_host_may_do_what_their_roles_say_and_nothing_else() {
     let red = &shared().red;
     account_of(red, "allowed");
-    let mut faults = wrong("outrider", "allowed", RIGHTS);
-    faults.extend(wrong("outrider-host", "host", RIGHTS_OF_HOST));
+    let mut faults = wrong(red, "outrider", "allowed", RIGHTS);
+    faults.extend(wrong(red, "outrider-host", "host", RIGHTS_OF_HOST));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
