@@ -50,6 +50,7 @@ fn full() -> State {
         round_trip_ms: Some(120),
         ..FederationStatus::default()
     }];
+    state.seats = Some(Vec::new());
     state.hardware.replace("everything", state.now.mono, samples);
     state
 }
