@@ -54,7 +54,7 @@ async fn serve(mut convoy: fixture::Convoy) -> Result<(), Box<dyn Error>> {
             Some(request) = server.requests.recv() => {
                 let answer = match request.query {
                     Query::Read(read) => http::answer(&convoy.state, read),
-                    Query::Reload | Query::Wish(_) => {
+                    Query::Reload | Query::Aggregated(_) | Query::Wish(_) => {
                         Answer::error(501, "there is no configuration here")
                     }
                 };

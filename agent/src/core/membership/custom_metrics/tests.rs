@@ -199,27 +199,27 @@ fn without_a_known_address_the_vehicles_id_counts_and_then_the_name() {
     }
     // A Node of our name that is another vehicle's.
     let taken = state(60, &[marked(node("alpha-node", &[]), "delta")]);
-    assert_eq!(super::mapped(&taken), Some(Mapped { own: 0, mesh: 1, unmapped: 0 }));
+    assert_eq!(mapped(&taken), Some(Mapped { own: 0, mesh: 1, unmapped: 0 }));
 }
 
 #[test]
 fn a_silent_daemon_ends_in_the_value_for_what_is_out_of_reach_and_nobody_is_left_out() {
     let nodes = [node("b", &["10.0.0.2"]), node("alpha-node", &["10.0.0.1"])];
-    let mut state = state(60, &nodes);
+    let mut known = state(60, &nodes);
     let all = |b: &str| {
         BTreeMap::from([("b".to_owned(), b.to_owned()), ("alpha-node".to_owned(), "0".to_owned())])
     };
-    assert_eq!(costs(&state), all("100"));
-    pass(&mut state, 60 + 60);
-    assert_eq!(costs(&state), all("100"), "held, as olsr_network_cost is");
+    assert_eq!(costs(&known), all("100"));
+    pass(&mut known, 60 + 60);
+    assert_eq!(costs(&known), all("100"), "held, as olsr_network_cost is");
     let raw = path("b") + "-raw";
-    assert_eq!(values(&ask(&state, &raw).1)["b"], "-1", "the latest one says nothing");
-    pass(&mut state, 60 + 200);
-    assert_eq!(costs(&state), all("-1"));
-    let answer = answer(&state, 2_147_483_647, &path("b"));
+    assert_eq!(values(&ask(&known, &raw).1)["b"], "-1", "the latest one says nothing");
+    pass(&mut known, 60 + 200);
+    assert_eq!(costs(&known), all("-1"));
+    let answer = answer(&known, 2_147_483_647, &path("b"));
     assert!(answer.body.contains("\"value\":\"2147483647\""), "{}", answer.body);
     // As long as the daemon was never read, too.
-    let never = super::tests::state(0, &nodes);
+    let never = state(0, &nodes);
     assert_eq!(costs(&never), all("-1"));
 }
 
