@@ -95,6 +95,20 @@ fn every_key_has_a_sentence_and_an_example_that_works() {
 }
 
 #[test]
+fn what_is_out_of_reach_costs_nothing_that_a_way_can_cost() {
+    let parsed = |cost: &str| parse(&format!("[host]\nunreachable_cost = {cost}\n"), &machine());
+    for cost in ["-1", "1000001", "2147483647"] {
+        let config = parsed(cost).unwrap_or_else(|problems| panic!("{cost}: {problems:?}"));
+        assert_eq!(config.host.unreachable_cost.to_string(), cost);
+    }
+    for cost in ["-2", "0", "600", "1000000", "2147483648", "1.5", "\"-1\""] {
+        assert!(parsed(cost).is_err(), "{cost}");
+    }
+    let alone = problem("[host]\ncustom_metrics = \"10.0.7.1:6480\"\n");
+    assert!(alone.contains("needs a server"), "{alone:?}");
+}
+
+#[test]
 fn every_key_of_a_table_has_a_sentence_and_an_example_that_works() {
     for list in keys::LISTS {
         let all = list.keys();

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use federation::https::{Answer, Call, Server, Trust, block_on};
 use federation::pki::{Authority, Identity, Subject};
 use federation::{ControlPlane, Host, Options, Process, Shape, wait_for};
@@ -357,6 +359,19 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     assert!(left["spec"]["caBundle"].is_null(), "{left:#}");
     merge(VERSIONS[1], &json!({ "spec": { "service": { "name": "outrider-metrics" } } }));
     wait_available(plane, VERSIONS[1], site.program());
+
+    // So is ours, once another agent has put its certificate there: there would be no end to it.
+    let strange = BASE64_STANDARD.encode(front.bundle());
+    merge(VERSIONS[0], &json!({ "spec": { "caBundle": strange } }));
+    site.wait_said("another agent serves the same cluster");
+    let left = plane.get(&format!("{API_SERVICES}/{}", VERSIONS[0])).unwrap().unwrap();
+    assert_eq!(left["spec"]["caBundle"], strange);
+    merge(VERSIONS[0], &json!({ "spec": { "caBundle": null } }));
+    let ours = wait_for("it to be registered again", LIMIT, || {
+        let service = plane.get(&format!("{API_SERVICES}/{}", VERSIONS[0]))?.unwrap_or_default();
+        Ok((service["spec"]["caBundle"] == bundles[0]).then_some(()))
+    });
+    ours.unwrap_or_else(|error| panic!("{error}\n{}", site.program().last_words()));
 
     // The certificate outlasts the program.
     site.kill();
