@@ -106,13 +106,13 @@ impl Agent {
     }
 
     pub(super) fn membership_due(&self) -> Option<Mono> {
-        self.membership.as_ref().map(|membership| membership.steward.deadline())
+        self.membership.as_ref().and_then(|membership| membership.steward.deadline())
     }
 
     pub(super) fn member_tick(&mut self) {
         let now = self.state.now.mono;
         let Some(membership) = &mut self.membership else { return };
-        if membership.steward.deadline() > now {
+        if membership.steward.deadline().is_none_or(|due| due > now) {
             return;
         }
         let orders = membership.steward.tick(now);

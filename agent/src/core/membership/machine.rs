@@ -18,6 +18,10 @@ use crate::core::time::{Mono, millis};
 /// A pre-flight that held is believed for so long: what it looked at was true a moment ago.
 const PREFLIGHT_FRESH: Duration = Duration::from_secs(120);
 
+/// Time watched that a power cut may undo while a join waits for its turn by it: a vehicle that is switched on for a quarter of an
+/// hour at a time must get there too, and each of these is a write.
+const WATCHED_KEPT_EVERY: Duration = Duration::from_secs(300);
+
 /// Changes of place that one input may bring: more would be a circle.
 const ROUNDS_MAX: usize = 8;
 
@@ -63,6 +67,8 @@ pub struct Machine {
     refresh: bool,
     place_since: Mono,
     watched_at: Mono,
+    /// Time watched that was stored last.
+    watched_kept_ms: u64,
     view: View,
     wake: Option<Mono>,
     acts: Vec<Act>,
@@ -72,6 +78,7 @@ impl Machine {
     /// With what was stored, at `now`. Nothing is done before the first [`Input::Facts`].
     #[must_use]
     pub fn new(policy: Policy, intent: Intent, now: Mono) -> Machine {
+        let watched_kept_ms = intent.watched_ms;
         let mut machine = Machine {
             policy,
             intent: Intent { version: INTENT_VERSION, ..intent },
@@ -87,6 +94,7 @@ impl Machine {
             refresh: false,
             place_since: now,
             watched_at: now,
+            watched_kept_ms,
             view: View { state: State::Solo, federation: None, since: now, reason: String::new() },
             wake: None,
             acts: Vec::new(),
@@ -274,6 +282,7 @@ impl Machine {
         if place.federation() != self.intent.place.federation() {
             self.held_up.remove(&Matter::Step);
             self.held_up.remove(&Matter::Restart);
+            self.refresh = false;
         }
         self.intent.place = place;
         self.place_since = self.watched_at;
@@ -282,6 +291,7 @@ impl Machine {
 
     fn save(&mut self) {
         self.saving = true;
+        self.watched_kept_ms = self.intent.watched_ms;
         // Only the latest matters; an earlier one that is not on its way yet is replaced.
         self.acts.retain(|act| !matches!(act, Act::Save(_)));
         self.acts.push(Act::Save(Box::new(self.intent.clone())));
@@ -423,7 +433,10 @@ impl Machine {
                 return false;
             }
             if let Some(left) = self.changes_left_in() {
-                self.wake_at(now + left);
+                self.wake_at(now + left.min(WATCHED_KEPT_EVERY));
+                if self.intent.watched_ms - self.watched_kept_ms >= millis(WATCHED_KEPT_EVERY) {
+                    self.save();
+                }
                 self.because(format!(
                     "{federation} could be joined, but there were {} joins lately; the next may begin in {}",
                     self.intent.joins_ms.len(),

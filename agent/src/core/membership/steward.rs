@@ -169,7 +169,7 @@ impl Server {
         match took {
             Some(took) => {
                 self.patience.answered(took);
-                self.answered = true;
+                self.answered = self.way != Way::None;
                 self.due = now + TRY_EVERY;
             }
             None => {
@@ -190,6 +190,8 @@ pub struct Steward {
     /// Why the vehicle could not be looked at last time.
     blind: Option<String>,
     looking: bool,
+    /// The look that is under way began before a step ended, and may show what was before.
+    look_outdated: bool,
     look_due: Mono,
     node: NodeSeen,
     node_at: Mono,
@@ -198,6 +200,8 @@ pub struct Steward {
     /// The federation whose Node `node` is.
     node_of: Option<String>,
     asking: bool,
+    /// The same of the question.
+    answer_outdated: bool,
     node_due: Mono,
     /// An intent is being made durable.
     saving: bool,
@@ -222,12 +226,14 @@ impl Steward {
             unit: None,
             blind: None,
             looking: false,
+            look_outdated: false,
             look_due: now,
             node: NodeSeen::Unknown,
             node_at: now,
             mute: None,
             node_of: None,
             asking: false,
+            answer_outdated: false,
             node_due: now,
             saving: false,
             save_again: false,
@@ -272,9 +278,9 @@ impl Steward {
         self.unsaved.as_deref()
     }
 
-    /// When [`Steward::tick`] is due at the latest.
+    /// When [`Steward::tick`] is due at the latest; `None` while everything that could be due is under way.
     #[must_use]
-    pub fn deadline(&self) -> Mono {
+    pub fn deadline(&self) -> Option<Mono> {
         let tries = self.servers.values().filter_map(Server::due);
         let look = (!self.looking).then_some(self.look_due);
         let node = (!self.asking && self.asked_of().is_some()).then_some(self.node_due);
@@ -283,7 +289,6 @@ impl Steward {
             .flatten()
             .chain(tries)
             .min()
-            .unwrap_or(self.look_due)
     }
 
     /// Takes in what the mesh says about the ways.
@@ -297,6 +302,8 @@ impl Steward {
             if server.way == Way::None {
                 server.due = now;
             }
+            // That there is a way again does not say that the server is.
+            server.answered &= *way != Way::None;
             server.way = *way;
             self.tell_cost(name, now, &mut orders);
         }
@@ -316,7 +323,9 @@ impl Steward {
             }
             Report::Looked { unit, equipped, outdated } => {
                 self.looking = false;
+                let look_outdated = std::mem::take(&mut self.look_outdated);
                 match unit {
+                    Ok(_) if look_outdated => {}
                     Ok(unit) => {
                         self.blind = None;
                         self.unit = Some((unit, equipped, outdated));
@@ -325,13 +334,19 @@ impl Steward {
                     // It is asked again; nothing is done on a guess.
                     Err(text) => self.blind = Some(text),
                 }
-                self.look_due = now + if self.is_changing() { LOOK_SOON } else { LOOK_EVERY };
+                self.look_due = match (look_outdated, self.is_changing()) {
+                    (true, _) => now,
+                    (false, true) => now + LOOK_SOON,
+                    (false, false) => now + LOOK_EVERY,
+                };
             }
             Report::Node(node) => {
                 self.asking = false;
+                let answer_outdated = std::mem::take(&mut self.answer_outdated);
                 self.node_due = now + if self.is_changing() { NODE_SOON } else { NODE_EVERY };
                 let is_old = now.since(self.node_at) > NODE_EVERY * NODE_OLD;
                 match node {
+                    Ok(_) if answer_outdated => self.node_due = now,
                     Ok(node) => {
                         (self.node, self.node_at, self.mute) = (node, now, None);
                         self.tell_facts(now, &mut orders);
@@ -361,8 +376,9 @@ impl Steward {
             }
             Report::Finished { step, outcome } => {
                 // What the step changed is looked at before anything is built on it.
-                self.look_due = now;
-                self.node_due = now;
+                self.unit = None;
+                (self.look_due, self.node_due) = (now, now);
+                (self.look_outdated, self.answer_outdated) = (self.looking, self.asking);
                 self.feed(Input::Finished { step, outcome }, now, &mut orders);
             }
         }

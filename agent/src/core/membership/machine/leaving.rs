@@ -31,6 +31,10 @@ impl Machine {
         match outcome {
             Outcome::Done => {
                 self.held_up.remove(&Matter::Step);
+                if let (LeaveStep::Stop, Some(facts)) = (done, &mut self.facts) {
+                    // Until the service manager says more.
+                    facts.unit = Unit::Stopped;
+                }
                 if done == LeaveStep::Strip {
                     self.because(format!("everything of {federation} is put away"));
                     // k3s may have started again after its Node was deleted, which makes another.
@@ -128,6 +132,12 @@ impl Machine {
         let at_once = self.intent.wish == (Wish::Leave { now: true });
         if at_once && step < LeaveStep::Delete {
             return self.leave_on(federation, uid, LeaveStep::Delete, then);
+        }
+        let unit = self.facts.as_ref().map(|facts| facts.unit);
+        let runs = matches!(unit, Some(Unit::Active | Unit::Starting | Unit::Stopping));
+        if runs && step > LeaveStep::Stop {
+            // The vehicle was switched off and on meanwhile, and its manager starts what is enabled.
+            return self.leave_on(federation, uid, LeaveStep::Stop, then);
         }
         if !self.may(&Matter::Step, now) {
             return;

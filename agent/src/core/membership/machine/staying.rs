@@ -147,7 +147,10 @@ impl Machine {
                 }
             }
             Unit::Active if easy => {
-                self.held_up.remove(&Matter::Step);
+                // What k3s could not be told is told again after a pause, however well it runs.
+                if !self.refresh {
+                    self.held_up.remove(&Matter::Step);
+                }
                 let Some(since) = self.not_ready_since else { return };
                 let due = since + NOT_READY_MAX;
                 if now < due {

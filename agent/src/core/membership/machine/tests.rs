@@ -683,3 +683,37 @@ fn a_better_way_ends_the_pause_that_a_bad_one_was_the_cause_of_and_no_other() {
     let (at_s, _) = fails(Outcome::Refused("401".to_owned()));
     assert!(at_s > 3010 + 31, "what a person has to cure is not tried again for that: {at_s}");
 }
+
+#[test]
+fn k3s_that_was_started_by_the_power_is_stopped_before_anything_is_cleaned_up() {
+    let mut world = World::new(policy(&[("red", 1)]));
+    world.cost("red", Some(100));
+    world.pass(90);
+    world.feed(Input::Wish(Wish::Leave { now: true }));
+    while !matches!(world.stored.place, Place::Leaving { step: LeaveStep::CleanUp, .. }) {
+        world.tick();
+    }
+    world.feed(Input::Wish(Wish::Hold));
+    world.pass(5);
+    world.power_cut();
+    world.pass(60);
+    assert_eq!((world.view(), world.unit), (State::Held, Unit::Active));
+    world.feed(Input::Wish(Wish::Leave { now: true }));
+    world.pass(30);
+    assert_eq!((world.view(), world.unit), (State::Solo, Unit::Stopped));
+    assert_eq!(world.nodes.len(), 0, "the Node that it made is owed and deleted");
+    world.assert_kept();
+}
+
+#[test]
+fn a_vehicle_that_runs_for_minutes_at_a_time_gets_its_turn_to_join() {
+    let mut world = World::new(policy(&[("red", 1)]));
+    world.stored = Intent { joins_ms: vec![0; 3], version: INTENT_VERSION, ..Intent::default() };
+    world.power_cut();
+    world.cost("red", Some(100));
+    for _ in 0..6 {
+        world.pass(600);
+        world.power_cut();
+    }
+    assert_eq!(world.view(), State::Member, "{:?}", world.machine.view());
+}

@@ -109,7 +109,7 @@ impl Around {
             let orders = self.steward.tick(at(self.now));
             self.carry_out(orders);
             assert!(
-                self.steward.deadline() > at(self.now),
+                self.steward.deadline().is_none_or(|due| due > at(self.now)),
                 "at {} s something is due that is never done: {:?}",
                 self.now,
                 self.steward
@@ -220,4 +220,64 @@ fn a_manager_that_gives_no_answer_is_asked_again_and_nothing_is_done_meanwhile()
     around.unit = Some(Unit::Stopped);
     around.pass(120);
     assert_eq!(around.state(), State::Member);
+}
+
+#[test]
+fn nothing_is_due_while_everything_is_under_way() {
+    let mut steward = Steward::new(policy(), Intent::default(), at(0));
+    let orders = steward.tick(at(1));
+    assert_eq!(orders.tasks.len(), 2, "a try and a look: {:?}", orders.tasks);
+    assert_eq!(steward.deadline(), None, "the loop would be kept busy until one of them ends");
+}
+
+#[test]
+fn a_way_that_comes_back_is_no_server_that_answers() {
+    let mut around = Around::new();
+    around.pass(60);
+    around.answers = false;
+    // The way goes and comes: the silence behind it is one silence.
+    for _ in 0..20 {
+        around.way = Way::None;
+        around.pass(20);
+        around.way = Way::Costs(150);
+        around.pass(20);
+    }
+    assert_eq!(around.state(), State::Solo, "{:?}", around.changes);
+}
+
+#[test]
+fn what_was_seen_before_a_step_ended_is_not_built_upon_after_it() {
+    let mut around = Around::new();
+    around.pass(60);
+    let old = || Report::Looked {
+        unit: Ok(Unit::Active),
+        equipped: Some("purple".to_owned()),
+        outdated: false,
+    };
+    let orders = around.steward.wish(Wish::Leave { now: true }, at(61));
+    // A look that takes as long as leaving does.
+    let mut orders = [orders, around.steward.tick(at(75))];
+    let mut rest = Orders::default();
+    for orders in &mut orders {
+        orders.tasks.retain(|task| *task != Task::Look);
+        rest.tasks.append(&mut orders.tasks);
+    }
+    around.now = 75;
+    while let Some(task) = rest.tasks.pop() {
+        if task == Task::Look {
+            continue;
+        }
+        let report = match task {
+            Task::Save(_) => Report::Saved(Ok(())),
+            Task::Step(step) => Report::Finished { step, outcome: Outcome::Done },
+            Task::Try { federation, .. } => Report::Tried { federation, took: Some(SECOND / 10) },
+            Task::AskForNode { .. } => Report::Node(Ok(NodeSeen::Unknown)),
+            Task::Look => continue,
+        };
+        rest.tasks.extend(around.steward.report(report, at(75)).tasks);
+    }
+    assert_eq!(around.steward.view().state, State::Solo);
+    let orders = around.steward.report(old(), at(76));
+    assert_eq!(around.steward.view().state, State::Solo, "it is no lost intent");
+    assert_eq!(orders.tasks, [Task::Look], "it is looked again");
 }
