@@ -3,6 +3,8 @@
 //! queue. An oracle knows what was promised for each record and compares ([`ledger`]). There is no real time, network, disk
 //! or thread in it, so a run is the same every time.
 //!
+//! [`membership`] is another world, in which vehicles join and leave federations.
+//!
 //! What is simulated and what is real, which promises are checked, and what this does not cover, is in the README beside.
 
 mod agenda;
@@ -11,6 +13,7 @@ mod bug;
 mod feed;
 pub mod ledger;
 mod link;
+pub mod membership;
 mod mesh;
 mod net;
 mod plan;

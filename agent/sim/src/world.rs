@@ -176,6 +176,12 @@ pub(crate) struct World {
     tracing: bool,
 }
 
+/// A moment for people.
+pub(crate) fn stamped(now: Moment) -> String {
+    let (s, ms) = (now / SECOND, now % SECOND / 1_000);
+    format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600, s / 60 % 60, s % 60)
+}
+
 /// Runs one seed to its end.
 ///
 /// # Errors
@@ -382,16 +388,7 @@ impl World {
         if !self.tracing {
             return;
         }
-        let ms = self.now / 1000;
-        let (s, ms) = (ms / 1000, ms % 1000);
-        let line = format!(
-            "{:02}:{:02}:{:02}.{ms:03} {} {}",
-            s / 3600,
-            s / 60 % 60,
-            s % 60,
-            mesh::name(index + 1),
-            line()
-        );
+        let line = format!("{} {} {}", stamped(self.now), mesh::name(index + 1), line());
         if self.settings.trace {
             println!("{line}");
         }

@@ -1,0 +1,153 @@
+//! A federation: its servers taken for one, with moods, the Nodes it knows, the passwords it knows them by, and perhaps an agent
+//! beside it.
+
+use std::collections::BTreeMap;
+
+use outrider::core::membership::host::{Care, Host};
+use outrider::core::membership::kube::{LEAVING, Node, VEHICLE};
+use outrider::core::time::Mono;
+
+use crate::agenda::{Moment, SECOND};
+
+/// What a server does with those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mood {
+    /// Answers.
+    Up,
+    /// Accepts connections, and its API answers nobody.
+    Stalled,
+    /// Accepts nothing.
+    Down,
+    /// The same, for ever.
+    Dead,
+}
+
+/// Time after the last heartbeat until a Node is no longer ready, as Kubernetes has it by default.
+const HEARTBEATS_MISSED: Moment = 40 * SECOND;
+
+/// One federation.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) name: String,
+    /// Its place among the bodies of the convoy.
+    pub(super) body: usize,
+    pub(super) mood: Mood,
+    pub(super) nodes: BTreeMap<String, Node>,
+    /// When each Node was heard of.
+    heard: BTreeMap<String, Moment>,
+    /// By the name of a Node.
+    passwords: BTreeMap<String, u64>,
+    pub(super) host: Option<Host>,
+    created: u64,
+}
+
+impl Server {
+    pub(super) fn new(name: String, body: usize, host: Option<Host>) -> Server {
+        Server {
+            name,
+            body,
+            mood: Mood::Up,
+            nodes: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            host,
+            created: 0,
+        }
+    }
+
+    /// A kubelet registers. `None` when its password is not the one that the server knows.
+    pub(super) fn register(
+        &mut self,
+        vehicle: &str,
+        password: u64,
+        clock_ms: i64,
+        now: Moment,
+    ) -> Option<String> {
+        if *self.passwords.entry(vehicle.to_owned()).or_insert(password) != password {
+            return None;
+        }
+        let created = &mut self.created;
+        let server = &self.name;
+        let node = self.nodes.entry(vehicle.to_owned()).or_insert_with(|| {
+            *created += 1;
+            Node {
+                name: vehicle.to_owned(),
+                uid: format!("{server}-{created}"),
+                annotations: BTreeMap::from([(VEHICLE.to_owned(), vehicle.to_owned())]),
+                ..Node::default()
+            }
+        });
+        node.lease_ms = Some(clock_ms);
+        self.heard.insert(vehicle.to_owned(), now);
+        Some(node.uid.clone())
+    }
+
+    /// A kubelet that has registered as this Node is alive.
+    pub(super) fn heartbeat(&mut self, vehicle: &str, uid: &str, clock_ms: i64, now: Moment) {
+        let Some(node) = self.nodes.get_mut(vehicle).filter(|node| node.uid == uid) else { return };
+        node.lease_ms = Some(clock_ms);
+        self.heard.insert(vehicle.to_owned(), now);
+    }
+
+    /// A Node as it is now.
+    pub(super) fn node(&self, vehicle: &str, now: Moment) -> Option<Node> {
+        let mut node = self.nodes.get(vehicle)?.clone();
+        let heard = self.heard.get(vehicle).copied().unwrap_or_default();
+        node.ready = (now.saturating_sub(heard) < HEARTBEATS_MISSED).then_some(true);
+        Some(node)
+    }
+
+    /// When a Node was heard of last.
+    pub(super) fn heard(&self, vehicle: &str) -> Moment {
+        self.heard.get(vehicle).copied().unwrap_or_default()
+    }
+
+    /// Deletes a Node, and with it its password, if it is the one that is meant.
+    pub(super) fn delete(&mut self, vehicle: &str, uid: Option<&str>) -> Option<Node> {
+        let is_meant = |node: &Node| uid.is_none_or(|uid| uid == node.uid);
+        if !self.nodes.get(vehicle).is_some_and(is_meant) {
+            return None;
+        }
+        self.passwords.remove(vehicle);
+        self.heard.remove(vehicle);
+        self.nodes.remove(vehicle)
+    }
+
+    /// Says at a Node that its vehicle leaves, or that it does not.
+    pub(super) fn announce(&mut self, vehicle: &str, uid: Option<&str>, leaving: bool) {
+        let Some(node) = self.nodes.get_mut(vehicle) else { return };
+        if uid.is_some_and(|uid| uid != node.uid) {
+            return;
+        }
+        if leaving {
+            node.annotations.insert(LEAVING.to_owned(), "it leaves".to_owned());
+        } else {
+            node.annotations.remove(LEAVING);
+        }
+    }
+
+    /// The agent beside it looks after its members; the Nodes that it deletes, with when they were heard of.
+    pub(super) fn look_after(&mut self, mono: Mono) -> Vec<(Node, Moment)> {
+        let Some(host) = &mut self.host else { return Vec::new() };
+        let nodes: Vec<Node> = self.nodes.values().cloned().collect();
+        let mut deleted = Vec::new();
+        for care in host.look(&nodes, mono, None) {
+            match care {
+                Care::Delete { node, uid, .. } => {
+                    let heard = self.heard(&node);
+                    deleted.extend(self.delete(&node, Some(&uid)).map(|node| (node, heard)));
+                }
+                Care::Annotate { node, annotations, .. } => {
+                    let Some(node) = self.nodes.get_mut(&node) else { continue };
+                    for (key, value) in annotations {
+                        match value {
+                            Some(value) => node.annotations.insert(key, value),
+                            None => node.annotations.remove(&key),
+                        };
+                    }
+                }
+            }
+        }
+        deleted
+    }
+}

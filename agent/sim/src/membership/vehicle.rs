@@ -1,0 +1,165 @@
+//! A vehicle: its disk, its k3s, and the agent's process with what it has under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use outrider::core::membership::steward::{Steward, Way};
+use outrider::core::membership::{Intent, Place, Step, Unit, Wish};
+use outrider::core::time::Mono;
+
+use crate::agenda::Moment;
+use crate::random::Dice;
+
+/// The agent's process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) number: u32,
+    pub(super) steward: Steward,
+    /// What is done to the vehicle or at a server; at most one.
+    pub(super) step: Option<Step>,
+    /// What is being made durable.
+    pub(super) save: Option<Intent>,
+    /// When the loop wakes next.
+    pub(super) tick_at: Option<Moment>,
+    /// Times that it woke at that moment.
+    pub(super) spins: u32,
+    /// Federations that the mesh has shown.
+    pub(super) in_mesh: BTreeSet<String>,
+    pub(super) ways: BTreeMap<String, Way>,
+    /// When k3s was told to start, by the vehicle's wall clock.
+    pub(super) started_ms: Option<i64>,
+}
+
+/// What outlasts a power cut.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) intent: Option<Intent>,
+    /// The federation that the drop-in names.
+    pub(super) equipped: Option<String>,
+    /// Passwords of the own Node, by federation.
+    pub(super) passwords: BTreeMap<String, u64>,
+    /// The federation whose containers, interfaces and mounts are there.
+    pub(super) residue: Option<String>,
+    /// It fails to be written.
+    pub(super) fails: bool,
+}
+
+/// k3s's agent under its service manager.
+#[derive(Debug)]
+pub(super) struct K3s {
+    pub(super) unit: Unit,
+    /// Number of the start; what was going on before is void.
+    pub(super) run: u32,
+    /// The federation that it was started for.
+    pub(super) of: Option<String>,
+    /// What it has registered as.
+    pub(super) uid: Option<String>,
+    /// Answers of its server one after the other.
+    pub(super) answers: u32,
+}
+
+/// A vehicle.
+#[derive(Debug)]
+pub(super) struct Vehicle {
+    pub(super) name: String,
+    /// Its place among the bodies of the convoy.
+    pub(super) body: usize,
+    pub(super) powered: bool,
+    pub(super) boot_at: Moment,
+    /// What its wall clock is off by, in milliseconds.
+    pub(super) wall_off_ms: i64,
+    pub(super) disk: Disk,
+    pub(super) k3s: K3s,
+    pub(super) process: Option<Process>,
+    pub(super) processes: u32,
+    /// The drop-in is not what the configuration says now.
+    pub(super) outdated: bool,
+    /// Its link is silent until then.
+    pub(super) silent_until: Moment,
+    /// Moves on from here.
+    pub(super) dice: Dice,
+    /// When joins by policy began, by the time that the machine has watched; with those of the operator.
+    pub(super) joins_ms: Vec<u64>,
+    /// When the federations were heard of last, by this vehicle or its k3s, whatever the machine knows of that.
+    pub(super) reached: BTreeMap<String, Moment>,
+    /// Since when the agent has run without anything that could hinder it.
+    pub(super) watched_since: Moment,
+    /// Federations where Nodes of an earlier card may be left.
+    pub(super) forgotten: BTreeSet<String>,
+}
+
+impl Vehicle {
+    pub(super) fn new(name: String, body: usize, dice: Dice) -> Vehicle {
+        Vehicle {
+            name,
+            body,
+            powered: false,
+            boot_at: 0,
+            wall_off_ms: 0,
+            disk: Disk::default(),
+            k3s: K3s { unit: Unit::Stopped, run: 0, of: None, uid: None, answers: 0 },
+            process: None,
+            processes: 0,
+            outdated: false,
+            silent_until: 0,
+            dice,
+            joins_ms: Vec::new(),
+            reached: BTreeMap::new(),
+            watched_since: 0,
+            forgotten: BTreeSet::new(),
+        }
+    }
+
+    /// The boot clock.
+    pub(super) fn mono(&self, now: Moment) -> Mono {
+        Mono::from_nanos(now.saturating_sub(self.boot_at).saturating_mul(1_000))
+    }
+
+    /// The wall clock in milliseconds since 1970.
+    pub(super) fn wall_ms(&self, now: Moment) -> i64 {
+        1_800_000_000_000 + i64::try_from(now / 1_000).unwrap_or(i64::MAX) + self.wall_off_ms
+    }
+
+    /// When the boot clock shows this.
+    pub(super) fn moment_of(&self, mono: Mono) -> Moment {
+        let nanos = mono.since(Mono::default()).as_nanos();
+        self.boot_at.saturating_add(u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn intent(&self) -> Option<&Intent> {
+        self.process.as_ref().map(|process| process.steward.machine().intent())
+    }
+
+    /// Where it is, as it has on its disk.
+    pub(super) fn stored_place(&self) -> Place {
+        self.disk.intent.as_ref().map(|intent| intent.place.clone()).unwrap_or_default()
+    }
+
+    /// The identity of the Node as which it is a member, and the federation.
+    pub(super) fn membership(&self) -> Option<(&str, &str)> {
+        match &self.intent()?.place {
+            Place::Member { federation, uid } => Some((federation, uid)),
+            Place::Solo | Place::Joining { .. } | Place::Leaving { .. } => None,
+        }
+    }
+
+    /// The password for a federation; one is made if there is none.
+    pub(super) fn password(&mut self, federation: &str) -> u64 {
+        let dice = &mut self.dice;
+        *self.disk.passwords.entry(federation.to_owned()).or_insert_with(|| dice.roll())
+    }
+
+    /// k3s begins anew with what it is equipped for.
+    pub(super) fn start_k3s(&mut self) {
+        self.k3s.run += 1;
+        self.k3s.of = self.disk.equipped.clone();
+        self.k3s.uid = None;
+        self.k3s.answers = 0;
+        self.k3s.unit = if self.k3s.of.is_some() { Unit::Starting } else { Unit::Failed };
+    }
+
+    /// What the operator wants, as far as the agent knows or will know.
+    pub(super) fn wish(&self) -> Wish {
+        let intent = self.intent().or(self.disk.intent.as_ref());
+        intent.map(|intent| intent.wish.clone()).unwrap_or_default()
+    }
+}
