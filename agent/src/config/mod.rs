@@ -344,6 +344,8 @@ pub struct Membership {
     pub joins_max: u32,
     /// See there.
     pub joins_within: Duration,
+    /// How long a vehicle that leaves by policy waits for its pods.
+    pub drain_within: Duration,
     /// What becomes of pods that lose data.
     pub local_data: LocalData,
 }
@@ -590,6 +592,7 @@ impl Config {
                 switch_percent: 0,
                 joins_max: 0,
                 joins_within: Duration::ZERO,
+                drain_within: Duration::ZERO,
                 local_data: LocalData::Evict,
             },
             host: Host {

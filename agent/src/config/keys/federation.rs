@@ -202,6 +202,16 @@ pub(super) const MEMBERSHIP: Section = Section {
             takes_effect: TakesEffect::OnRestart,
         },
         Key {
+            name: "drain_within",
+            doc: "How long a vehicle that leaves without an operator waits for pods that a disruption \
+                  budget holds, or that take their time to end; then it leaves without. One that an \
+                  operator told to leave waits until `outrider federation leave --now`.",
+            preset: Preset::Is("\"30m\""),
+            example: "\"2h\"",
+            field: Field::Duration(place!(membership.drain_within), [Duration::from_secs(60), DAY]),
+            takes_effect: TakesEffect::OnRestart,
+        },
+        Key {
             name: "local_data",
             doc: "What becomes, when the vehicle leaves, of pods that lose data by that: those with an \
                   `emptyDir`, and those that nothing starts elsewhere.",

@@ -50,6 +50,7 @@ pub fn policy(config: &Config) -> Policy {
         federations: federations.collect(),
         automatic: settings.automatic,
         dwell: settings.dwell,
+        drain_within: settings.drain_within,
         switch_percent: settings.switch_percent,
         changes_max: usize::try_from(settings.joins_max).unwrap_or(usize::MAX),
         changes_within: settings.joins_within,

@@ -39,6 +39,9 @@ pub struct Policy {
     pub join_patience: Duration,
     /// A server-side step of leaving that gets no answer for so long is deferred.
     pub leave_patience: Duration,
+    /// A vehicle that leaves by policy waits for its pods to be evicted, or for the disruption budgets that hold them, for so long; one that an
+    /// operator sent waits until the operator says otherwise.
+    pub drain_within: Duration,
     /// First and longest pause after a step or a pre-flight that did not work.
     pub pause: [Duration; 2],
 }
@@ -55,6 +58,7 @@ impl Default for Policy {
             changes_within: MINUTE * 60,
             join_patience: MINUTE * 45,
             leave_patience: MINUTE * 5,
+            drain_within: MINUTE * 30,
             pause: [Duration::from_secs(10), MINUTE * 30],
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Machine, Matter};
 use crate::core::membership::intent::DEFERRED_MAX;
+use crate::core::membership::report::span;
 use crate::core::membership::{
     Deferred, Facts, LeaveStep, NodeSeen, Outcome, Place, Step, Unit, Wish,
 };
@@ -65,6 +66,16 @@ impl Machine {
             }
             // Somebody with the right will do it.
             Outcome::Refused(_) if done == LeaveStep::Delete => self.defer(federation, uid, then),
+            Outcome::NotYet { text, .. }
+                if done == LeaveStep::Drain
+                    && self.intent.wish == Wish::Policy
+                    && now.since(self.place_since) >= self.policy.drain_within =>
+            {
+                let waited = span(now.since(self.place_since));
+                self.because(format!("{text}: leaving {federation} all the same, after {waited}"));
+                self.held_up.remove(&Matter::Step);
+                self.leave_on(federation, uid, LeaveStep::Delete, then);
+            }
             outcome @ (Outcome::Unreachable(_) | Outcome::NotYet { .. } | Outcome::Refused(_)) => {
                 let after = self.pause(Matter::Step, &outcome, now);
                 self.complain(&outcome, after);

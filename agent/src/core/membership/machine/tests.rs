@@ -69,6 +69,8 @@ struct World {
     joins: Vec<u64>,
     changes: Vec<(State, State, String)>,
     broken_promises: Vec<String>,
+    /// Pods are not to be evicted.
+    budget_blocks: bool,
     /// A planted fault.
     fault: Option<Fault>,
 }
@@ -105,6 +107,7 @@ impl World {
             joins: Vec::new(),
             changes: Vec::new(),
             broken_promises: Vec::new(),
+            budget_blocks: false,
             fault: None,
         };
         world.look();
@@ -277,7 +280,7 @@ impl World {
         }
         match step {
             LeaveStep::Announce | LeaveStep::Cordon => {}
-            LeaveStep::Drain if self.now.is_multiple_of(3) => {
+            LeaveStep::Drain if self.budget_blocks || self.now.is_multiple_of(3) => {
                 let after = SECOND * 10;
                 return Outcome::NotYet {
                     after,
@@ -716,4 +719,28 @@ fn a_vehicle_that_runs_for_minutes_at_a_time_gets_its_turn_to_join() {
         world.power_cut();
     }
     assert_eq!(world.view(), State::Member, "{:?}", world.machine.view());
+}
+
+#[test]
+fn a_budget_that_never_loosens_holds_up_policy_for_a_time_and_an_operator_until_told_otherwise() {
+    let rules = policy(&[("purple", 5), ("red", 1)]);
+    let mut world = World::new(Policy { drain_within: SECOND * 300, ..rules });
+    world.cost("red", Some(100));
+    world.pass(200);
+    world.budget_blocks = true;
+    world.cost("purple", Some(100));
+    world.pass(250);
+    assert_eq!(world.view(), State::Leaving, "{:?}", world.machine.view());
+    assert!(world.machine.view().reason.contains("disruption budget"));
+    world.pass(300);
+    assert_eq!(world.machine.view().federation.as_deref(), Some("purple"));
+    assert_eq!((world.view(), world.nodes.len()), (State::Member, 1));
+
+    world.feed(Input::Wish(Wish::Leave { now: false }));
+    world.pass(3_000);
+    assert_eq!(world.view(), State::Leaving, "the operator's pods are the operator's");
+    world.feed(Input::Wish(Wish::Leave { now: true }));
+    world.pass(60);
+    assert_eq!((world.view(), world.nodes.len()), (State::Solo, 0));
+    world.assert_kept();
 }
