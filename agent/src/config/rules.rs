@@ -220,19 +220,24 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
         (Some(_), Some(_)) | (None, None) => {}
     }
     let host = &config.host;
-    for (key, given) in
-        [("ca_hash", host.ca_hash.is_some()), ("account_file", host.account_file.is_some())]
-    {
+    let needed =
+        [("ca_hash", host.ca_hash.is_some()), ("account_file", host.account_file.is_some())];
+    for (key, given) in needed {
         if host.server.is_some() && !given {
             let text = "is missing: without it the server is not asked for anything";
             found.push(("host", key, text.to_owned()));
         }
+    }
+    for (key, given) in
+        needed.into_iter().chain([("custom_metrics", host.custom_metrics.is_some())])
+    {
         if host.server.is_none() && given {
             found.push(("host", key, "needs a server; write `server` beside it".to_owned()));
         }
     }
-    if host.server.is_none() && host.custom_metrics.is_some() {
-        let text = "needs a server; write `server` beside it";
+    if host.custom_metrics.is_some_and(|listen| listen.ip().is_loopback()) {
+        let text =
+            "Kubernetes leads nobody to a loopback address; write another one of this machine";
         found.push(("host", "custom_metrics", text.to_owned()));
     }
     if (0..=COST_MAX).contains(&host.unreachable_cost) {

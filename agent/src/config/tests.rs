@@ -106,6 +106,12 @@ fn what_is_out_of_reach_costs_nothing_that_a_way_can_cost() {
     }
     let alone = problem("[host]\ncustom_metrics = \"10.0.7.1:6480\"\n");
     assert!(alone.contains("needs a server"), "{alone:?}");
+    let hash = "0".repeat(64);
+    let nowhere = problem(&format!(
+        "[host]\nserver = \"127.0.0.1\"\nca_hash = \"{hash}\"\naccount_file = \"/host.account\"\n\
+         custom_metrics = \"[::1]:6480\"\n"
+    ));
+    assert!(nowhere.contains("loopback"), "{nowhere:?}");
 }
 
 #[test]

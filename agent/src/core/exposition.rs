@@ -86,6 +86,9 @@ pub fn render(state: &State, format: Format) -> String {
     let mut page = Page::new(format);
     catalog::mesh::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
     catalog::agent::visit(state, &mut |metric, labels, value| page.sample(metric, labels, value));
+    catalog::membership::visit_nodes(state, &mut |metric, labels, value| {
+        page.sample(metric, labels, value);
+    });
     hardware(state, &mut page);
     page.finish()
 }

@@ -64,6 +64,10 @@ pub fn visit(state: &State, sink: &mut Sink<'_>) {
     if state.membership.configured {
         federations(state, sink);
     }
+}
+
+/// Names the values about Nodes: they are few and change seldom, and finding them takes a look at the whole mesh.
+pub fn visit_nodes(state: &State, sink: &mut Sink<'_>) {
     if let Some(mapped) = mapped(state) {
         sink(&NODES, &["own"], size(mapped.own));
         sink(&NODES, &["mesh"], size(mapped.mesh));

@@ -104,12 +104,17 @@ impl<'v> Directory<'v> {
     /// The identity behind an address somebody wrote down: the address's node when the mesh knows the address, else the
     /// announcer of the network that contains it.
     pub(super) fn identify(&self, address: IpAddr) -> Option<IpAddr> {
-        if let Some(node) = self.node_of.get(&address) {
-            return Some(*node);
-        }
-        if let Some(route) = self.host_routes.get(&address) {
-            return Some(route.node.unwrap_or(address));
-        }
+        self.node_at(address).or_else(|| self.announcer(address))
+    }
+
+    /// The node that has this address.
+    pub(super) fn node_at(&self, address: IpAddr) -> Option<IpAddr> {
+        let routed = || self.host_routes.get(&address).map(|route| route.node.unwrap_or(address));
+        self.node_of.get(&address).copied().or_else(routed)
+    }
+
+    /// The node that announces the narrowest network with this address in it.
+    pub(super) fn announcer(&self, address: IpAddr) -> Option<IpAddr> {
         let (longest, _) = self.networks.iter().find(|(prefix, _)| prefix.contains(address))?;
         let announcers = self.networks.iter().filter(|(prefix, _)| prefix == longest);
         // Packets to the address go to the nearest of several announcers.

@@ -33,20 +33,24 @@ impl<'s> Locator<'s> {
         Locator { directory: view.map(Directory::new), vehicles, own }
     }
 
-    /// The vehicle that has this address: an originator, an alias (MID), or in a network that it announces (HNA), of which the
-    /// one with the longest prefix counts.
+    /// The vehicle that has this address itself, as originator or alias (MID).
     #[must_use]
-    pub fn find(&self, address: IpAddr) -> Option<&'s Vehicle> {
-        let Some(directory) = &self.directory else { return self.vehicles.get(&address).copied() };
-        if directory.is_own(address) {
+    pub fn at(&self, address: IpAddr) -> Option<&'s Vehicle> {
+        if self.directory.as_ref().is_some_and(|directory| directory.is_own(address)) {
             return self.own;
         }
-        if let Some(vehicle) = self.vehicles.get(&address) {
-            return Some(vehicle);
-        }
+        let named = || self.directory.as_ref()?.node_at(address);
+        let known = self.vehicles.get(&address).or_else(|| self.vehicles.get(&named()?));
+        known.copied()
+    }
+
+    /// The vehicle that announces a network with this address in it (HNA), of which the one with the longest prefix counts.
+    #[must_use]
+    pub fn before(&self, address: IpAddr) -> Option<&'s Vehicle> {
+        let directory = self.directory.as_ref()?;
         if directory.is_behind_own(address) {
             return self.own;
         }
-        self.vehicles.get(&directory.identify(address)?).copied()
+        self.vehicles.get(&directory.announcer(address)?).copied()
     }
 }

@@ -18,6 +18,9 @@ use crate::core::time::{Mono, millis};
 /// A pre-flight that held is believed for so long: what it looked at was true a moment ago.
 const PREFLIGHT_FRESH: Duration = Duration::from_secs(120);
 
+/// A join over a bad link takes so long; beyond, k3s may have a reason that only it knows.
+const JOIN_USUAL: Duration = Duration::from_secs(180);
+
 /// Time watched that a power cut may undo while a join waits for its turn by it: a vehicle that is switched on for a quarter of an
 /// hour at a time must get there too, and each of these is a write.
 const WATCHED_KEPT_EVERY: Duration = Duration::from_secs(300);
@@ -519,7 +522,11 @@ impl Machine {
         if let Some(heard_since) = heard_since {
             let due = heard_since.max(self.place_since) + patience;
             if now >= due {
-                let outcome = Outcome::Unreachable(format!("{federation} took too long to join"));
+                let text = format!(
+                    "{federation} took too long to join; k3s's log says what it waited for"
+                );
+                self.because(text.clone());
+                let outcome = Outcome::Unreachable(text);
                 self.flown(federation.to_owned(), outcome, now);
                 return self.give_up(federation, facts);
             }
@@ -543,8 +550,13 @@ impl Machine {
                 self.give_up(federation, facts);
             }
             Unit::Starting | Unit::Active | Unit::Stopping => {
+                let waited = now.since(self.place_since);
                 let how = if in_contact { "" } else { ", which is out of contact" };
-                self.because(format!("joining {federation}{how}: k3s is on its way up"));
+                let advice = match in_contact && waited >= JOIN_USUAL {
+                    true => format!(" for {}; its log says what it waits for", span(waited)),
+                    false => String::new(),
+                };
+                self.because(format!("joining {federation}{how}: k3s is on its way up{advice}"));
             }
         }
     }

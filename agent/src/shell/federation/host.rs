@@ -44,6 +44,11 @@ pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Inpu
     let own = Own {
         vehicle: config.vehicle.name.clone(),
         node_name: config.k3s.node_name(&config.vehicle.name),
+        address: config
+            .host
+            .custom_metrics
+            .map(|listen| listen.ip())
+            .filter(|address| !address.is_unspecified()),
     };
     let mut registrar = Registrar::new(config, http);
     let mut withdrawal = Withdrawal::owed(config);
@@ -59,13 +64,13 @@ pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Inpu
             if let Some(registrar) = &mut registrar {
                 news.extend(registrar.round(&mut cluster).await);
             }
-            if let Some(owed) = &withdrawal {
+            if let Some(owed) = &mut withdrawal {
                 match owed.round(&mut cluster).await {
                     Ok(done) => {
                         withdrawal = None;
                         news.push(done);
                     }
-                    Err(trouble) => news.push(trouble),
+                    Err(trouble) => news.extend(trouble),
                 }
             }
             for news in news {
@@ -99,6 +104,13 @@ async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own) -> Vec<Input> 
     let wall = now.believable_wall_ms().map(written);
     let seats = members.nodes.iter().filter_map(|node| Seat::of(node, own));
     let mut news = vec![Input::Seats(seats.collect())];
+    if members.more {
+        let text = format!(
+            "the cluster has more than {} Nodes; the others have no network cost and are not looked after",
+            members.nodes.len()
+        );
+        news.push(warning("host-blind", text));
+    }
     for care in host.look(&members.nodes, now.mono, wall.as_deref()) {
         let (outcome, done) = match care {
             Care::Delete { node, uid, vehicle } => {

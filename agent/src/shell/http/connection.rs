@@ -46,7 +46,10 @@ pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
                     let from = from.ip().to_canonical();
                     if let Some(cause) = room.refusal(from, &shared) {
                         shared.refused(cause);
-                        let _ = stream.try_write(FULL);
+                        // Behind a door TLS is spoken, in which this is no sentence.
+                        if shared.door.is_none() {
+                            let _ = stream.try_write(FULL);
+                        }
                         continue;
                     }
                     // The answer is one piece; waiting for more to send would only delay it. Failing is harmless.

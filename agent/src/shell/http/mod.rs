@@ -103,11 +103,13 @@ impl Default for Limits {
     }
 }
 
-/// Connections at once behind a door. An API server keeps one or two.
-const AGGREGATED_MAX: usize = 32;
+/// Connections at once behind a door: three API servers as below, and as much for strangers, who may be there and do not get
+/// through it.
+const AGGREGATED_MAX: usize = 96;
 
-/// Connections at once behind a door from one address, where strangers may be that do not get through it.
-const AGGREGATED_PER_ADDRESS_MAX: usize = 8;
+/// Connections at once behind a door from one address. An API server tries each of two APIServices five times at once every
+/// 30 s, keeps one or two connections, and shares its address with the pods of its machine.
+const AGGREGATED_PER_ADDRESS_MAX: usize = 24;
 
 /// Bytes of a request's line and header fields; browsers stay below 2 KiB.
 const HEADER_BYTES_MAX: usize = 8 * 1024;

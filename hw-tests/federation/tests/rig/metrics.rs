@@ -349,24 +349,31 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     wait_costs(plane, COSTS, site.program());
 
     // Somebody else's registration is left alone, also when it comes later.
-    let merge = |name: &str, patch: &Value| {
-        let words = ["patch", "apiservice", name, "--type=merge", "--patch", &patch.to_string()];
-        plane.kubectl(&words).unwrap();
-    };
-    merge(VERSIONS[1], &json!({ "spec": { "caBundle": null, "service": { "name": "adapter" } } }));
+    merge(
+        plane,
+        VERSIONS[1],
+        &json!({ "spec": { "caBundle": null, "service": { "name": "adapter" } } }),
+    );
     site.wait_said("leads to somebody else");
     let left = plane.get(&format!("{API_SERVICES}/{}", VERSIONS[1])).unwrap().unwrap();
     assert!(left["spec"]["caBundle"].is_null(), "{left:#}");
-    merge(VERSIONS[1], &json!({ "spec": { "service": { "name": "outrider-metrics" } } }));
+    merge(plane, VERSIONS[1], &json!({ "spec": { "service": { "name": "outrider-metrics" } } }));
     wait_available(plane, VERSIONS[1], site.program());
 
     // So is ours, once another agent has put its certificate there: there would be no end to it.
     let strange = BASE64_STANDARD.encode(front.bundle());
-    merge(VERSIONS[0], &json!({ "spec": { "caBundle": strange } }));
-    site.wait_said("another agent serves the same cluster");
+    merge(plane, VERSIONS[0], &json!({ "spec": { "caBundle": strange } }));
+    site.wait_said("registered by the agent of another of this name");
+    let owner = json!({ "outrider.internal/vehicle": "bravo" });
+    merge(plane, VERSIONS[0], &json!({ "metadata": { "annotations": owner } }));
+    // Nor does one that has just started take it from another.
+    site.kill();
+    site.start();
+    site.wait_said("registered by the agent of bravo");
+    let plane = &site.plane;
     let left = plane.get(&format!("{API_SERVICES}/{}", VERSIONS[0])).unwrap().unwrap();
     assert_eq!(left["spec"]["caBundle"], strange);
-    merge(VERSIONS[0], &json!({ "spec": { "caBundle": null } }));
+    merge(plane, VERSIONS[0], &json!({ "spec": { "caBundle": null } }));
     let ours = wait_for("it to be registered again", LIMIT, || {
         let service = plane.get(&format!("{API_SERVICES}/{}", VERSIONS[0]))?.unwrap_or_default();
         Ok((service["spec"]["caBundle"] == bundles[0]).then_some(()))
@@ -402,6 +409,12 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     site.wait_said("nothing leads here");
     plane.kubectl(&["create", "namespace", "brief"]).unwrap();
     plane.kubectl(&["delete", "namespace", "brief", "--timeout=50s"]).unwrap();
+}
+
+/// Changes an APIService as somebody else would.
+fn merge(plane: &ControlPlane, name: &str, patch: &Value) {
+    let words = ["patch", "apiservice", name, "--type=merge", "--patch", &patch.to_string()];
+    plane.kubectl(&words).unwrap();
 }
 
 /// The kind of a policy as Telemetry Aware Scheduling defines it, in the fields that it reads.

@@ -26,8 +26,8 @@
 //!
 //! # Whose Node
 //!
-//! By its addresses, InternalIP first, found among originators, aliases and announced networks; else by the vehicle's id in
-//! annotation or label; else by its name. What a kubelet or a vehicle's account writes there is believed, as everything is that a
+//! By its addresses, InternalIP first, found among originators and aliases; else by the vehicle's id in annotation or label; else
+//! by the announced networks that its addresses lie in, which many machines share; else by its name. What a kubelet or a vehicle's account writes there is believed, as everything is that a
 //! cluster believes of its members.
 
 mod selector;
@@ -64,15 +64,20 @@ pub struct Own {
     pub vehicle: String,
     /// What its Node is called, if it has one.
     pub node_name: String,
+    /// Where it serves the cluster: a Node with this address is its own, also while no daemon has said so.
+    pub address: Option<IpAddr>,
 }
+
+/// Addresses of a Node that are looked up: kubelets write some four, and may write thousands.
+const ADDRESSES_MAX: usize = 16;
 
 /// A Node, as far as it is needed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seat {
     name: String,
-    /// Id of the vehicle, or the Node's name.
-    vehicle: String,
-    /// It is the Node of this agent's vehicle by what it is called.
+    /// Id of the vehicle, if it tells one.
+    vehicle: Option<String>,
+    /// It is the Node of this agent's vehicle by what it is called, or by where that serves.
     is_own: bool,
     /// Addresses, the best first.
     addresses: Vec<IpAddr>,
@@ -85,11 +90,15 @@ impl Seat {
     pub fn of(node: &Node, own: &Own) -> Option<Seat> {
         node_name(&node.name).ok()?;
         let id = node.annotations.get(VEHICLE).or_else(|| node.labels.get(VEHICLE));
+        let addresses = node.addresses.iter().filter_map(|text| text.parse().ok());
+        let addresses: Vec<IpAddr> = addresses.take(ADDRESSES_MAX).collect();
+        let is_called_so = id.map_or(node.name == own.node_name, |id| *id == own.vehicle);
+        let is_served = own.address.is_some_and(|address| addresses.contains(&address));
         Some(Seat {
             name: node.name.clone(),
-            vehicle: id.unwrap_or(&node.name).clone(),
-            is_own: id.map_or(node.name == own.node_name, |id| *id == own.vehicle),
-            addresses: node.addresses.iter().filter_map(|text| text.parse().ok()).collect(),
+            vehicle: id.cloned(),
+            is_own: is_called_so || is_served,
+            addresses,
             labels: node.labels.clone(),
         })
     }
@@ -134,8 +143,13 @@ fn place<'s>(state: &'s State, locator: &Locator<'s>, seat: &Seat) -> Place<'s> 
     if seat.is_own {
         return Place::Here;
     }
-    let found = seat.addresses.iter().find_map(|address| locator.find(*address));
-    match found.or_else(|| state.vehicles.get(&seat.vehicle)) {
+    let addresses = || seat.addresses.iter().copied();
+    let found = addresses()
+        .find_map(|address| locator.at(address))
+        .or_else(|| state.vehicles.get(seat.vehicle.as_ref()?))
+        .or_else(|| addresses().find_map(|address| locator.before(address)))
+        .or_else(|| state.vehicles.get(&seat.name));
+    match found {
         Some(vehicle) if vehicle.reach == Reach::Own => Place::Here,
         Some(vehicle) => Place::Mesh(vehicle),
         None => Place::Nowhere,
@@ -264,8 +278,7 @@ fn value(state: &State, place: Place<'_>, metric: &str, unreachable: i64) -> (i6
             let cost = match vehicle.reach {
                 _ if metric == RAW => vehicle.raw_cost,
                 Reach::Reachable { cost } => Some(cost),
-                Reach::Own => Some(0),
-                Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
+                Reach::Own | Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
             };
             (cost.map_or(unreachable, i64::from), vehicle.fresh_at.unwrap_or(seen_at))
         }

@@ -106,7 +106,11 @@ fn state(seconds: u64, nodes: &[Node]) -> State {
     }
     state.mesh.view = (seconds > 0).then_some(view);
     pass(&mut state, seconds);
-    let own = Own { vehicle: "alpha".to_owned(), node_name: "alpha-node".to_owned() };
+    let own = Own {
+        vehicle: "alpha".to_owned(),
+        node_name: "alpha-node".to_owned(),
+        address: Some(address("172.30.0.1")),
+    };
     state.seats = Some(nodes.iter().filter_map(|node| Seat::of(node, &own)).collect());
     state
 }
@@ -326,4 +330,33 @@ proptest::proptest! {
         let _ = ask(&state, &target);
         let _ = ask(&state, &(path("*") + "?labelSelector=" + &selector));
     }
+}
+
+#[test]
+fn what_a_node_has_itself_counts_before_the_networks_that_it_lies_in() {
+    let nodes = [
+        // Behind this vehicle's network, and yet another vehicle.
+        node("by-second", &["192.168.4.10", "10.0.0.4"]),
+        marked(node("by-id", &["192.168.4.11"]), "delta"),
+        node("wired", &["192.168.4.12"]),
+    ];
+    let costs = costs(&state(3, &nodes));
+    let of = |name: &str| costs[name].as_str();
+    assert_eq!((of("by-second"), of("by-id"), of("wired")), ("700", "700", "0"));
+}
+
+#[test]
+fn the_node_at_which_it_is_served_costs_nothing_also_before_the_daemon_has_said_anything() {
+    let nodes = [node("server-1", &["172.30.0.1"]), node("other", &["172.30.0.2"])];
+    let costs = costs(&state(0, &nodes));
+    assert_eq!((costs["server-1"].as_str(), costs["other"].as_str()), ("0", "-1"));
+}
+
+#[test]
+fn a_node_with_thousands_of_addresses_is_looked_up_by_the_first() {
+    let many: Vec<String> =
+        (0..5_000).map(|at| format!("172.20.{}.{}", at / 250, at % 250)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let own = Own::default();
+    assert_eq!(Seat::of(&node("many", &many), &own).unwrap().addresses.len(), ADDRESSES_MAX);
 }

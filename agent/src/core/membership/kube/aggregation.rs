@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::json::{read, text};
+use super::VEHICLE;
+use super::json::{list, read, text};
 
 /// The Service of `custom-metrics.yaml`: its namespace, and its name.
 pub const SERVICE: [&str; 2] = ["outrider-host", "outrider-metrics"];
@@ -47,6 +48,10 @@ pub struct ApiService {
     resource_version: String,
     /// It leads to [`SERVICE`].
     pub is_ours: bool,
+    /// Id of the vehicle whose agent has registered it last, or nothing.
+    pub owner: String,
+    /// Why the API server cannot use it, or nothing.
+    pub unavailable: String,
     /// What vouches for who answers there: PEM in base64, or nothing.
     pub ca_bundle: String,
 }
@@ -64,18 +69,31 @@ impl ApiService {
             uid: text(&object, "/metadata/uid").to_owned(),
             resource_version: text(&object, "/metadata/resourceVersion").to_owned(),
             is_ours: service == SERVICE,
+            owner: object["metadata"]["annotations"][VEHICLE]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            unavailable: unavailable(&object).unwrap_or_default(),
             ca_bundle: text(&object, "/spec/caBundle").to_owned(),
         })
     }
 
-    /// Merge patch by which it leads to who has this certificate, unless somebody changes it meanwhile.
+    /// Merge patch by which it leads to the agent of `vehicle`, which has this certificate, unless somebody changes it meanwhile.
     #[must_use]
-    pub fn trusting(&self, ca_bundle: &str) -> Vec<u8> {
-        let version: Value = self.resource_version.as_str().into();
-        json!({ "metadata": { "resourceVersion": version }, "spec": { "caBundle": ca_bundle } })
-            .to_string()
-            .into_bytes()
+    pub fn trusting(&self, ca_bundle: &str, vehicle: &str) -> Vec<u8> {
+        let metadata = json!({
+            "resourceVersion": self.resource_version, "annotations": { VEHICLE: vehicle },
+        });
+        let patch = json!({ "metadata": metadata, "spec": { "caBundle": ca_bundle } });
+        patch.to_string().into_bytes()
     }
+}
+
+/// The message of the condition Available, when it is False.
+fn unavailable(object: &Value) -> Option<String> {
+    let mut conditions = list(object, "/status/conditions").iter();
+    let available = conditions.find(|condition| text(condition, "/type") == "Available")?;
+    (text(available, "/status") == "False").then(|| text(available, "/message").to_owned())
 }
 
 #[cfg(test)]
@@ -111,11 +129,15 @@ mod tests {
         };
         let ours = of(r#"{"namespace":"outrider-host","name":"outrider-metrics","port":443}"#);
         assert!(ours.is_ours && ours.uid == "u" && ours.ca_bundle == "QQ==");
-        let patch: Value = serde_json::from_slice(&ours.trusting("Qg==")).unwrap();
-        assert_eq!(
-            patch,
-            json!({ "metadata": { "resourceVersion": "7" }, "spec": { "caBundle": "Qg==" } })
-        );
+        let patch: Value = serde_json::from_slice(&ours.trusting("Qg==", "alpha")).unwrap();
+        let metadata = json!({ "resourceVersion": "7", "annotations": { VEHICLE: "alpha" } });
+        assert_eq!(patch, json!({ "metadata": metadata, "spec": { "caBundle": "Qg==" } }));
+        assert_eq!((ours.owner.as_str(), ours.unavailable.as_str()), ("", ""));
+        let owned = br#"{"metadata":{"annotations":{"outrider.internal/vehicle":"bravo"}},"status":{"conditions":[
+            {"type":"Other","status":"False","message":"?"},
+            {"type":"Available","status":"False","message":"no endpoints"}]}}"#;
+        let owned = ApiService::read(owned).unwrap();
+        assert_eq!((owned.owner.as_str(), owned.unavailable.as_str()), ("bravo", "no endpoints"));
         assert!(!of(r#"{"namespace":"monitoring","name":"prometheus-adapter"}"#).is_ours);
         assert!(!of("null").is_ours, "one that the server answers itself");
         assert_eq!(SERVICE_NAME, format!("{}.{}.svc", SERVICE[1], SERVICE[0]));

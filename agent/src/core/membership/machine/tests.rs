@@ -69,6 +69,8 @@ struct World {
     joins: Vec<u64>,
     changes: Vec<(State, State, String)>,
     broken_promises: Vec<String>,
+    /// k3s never gets its Node ready.
+    k3s_waits: bool,
     /// Pods are not to be evicted.
     budget_blocks: bool,
     /// A planted fault.
@@ -107,6 +109,7 @@ impl World {
             joins: Vec::new(),
             changes: Vec::new(),
             broken_promises: Vec::new(),
+            k3s_waits: false,
             budget_blocks: false,
             fault: None,
         };
@@ -207,7 +210,7 @@ impl World {
     fn live(&mut self) {
         let Some(name) = self.equipped.clone().filter(|name| self.in_contact(name)) else { return };
         // The kubelet registers once for each start; a Node that is deleted meanwhile stays away.
-        if self.unit != Unit::Starting || self.now < self.started + 30 {
+        if self.k3s_waits || self.unit != Unit::Starting || self.now < self.started + 30 {
             return;
         }
         self.unit = Unit::Active;
@@ -742,5 +745,21 @@ fn a_budget_that_never_loosens_holds_up_policy_for_a_time_and_an_operator_until_
     world.feed(Input::Wish(Wish::Leave { now: true }));
     world.pass(60);
     assert_eq!((world.view(), world.nodes.len()), (State::Solo, 0));
+    world.assert_kept();
+}
+
+#[test]
+fn a_join_that_k3s_does_not_complete_says_where_the_cause_is_and_is_given_up() {
+    let mut world = World::new(policy(&[("red", 1)]));
+    world.k3s_waits = true;
+    world.cost("red", Some(100));
+    world.pass(120);
+    assert_eq!(world.machine.view().reason, "joining red: k3s is on its way up");
+    world.pass(180);
+    let reason = &world.machine.view().reason;
+    assert!(reason.ends_with("min; its log says what it waits for"), "{reason}");
+    world.pass(900);
+    let (_, _, why) = &world.changes[2];
+    assert_eq!(why, "red took too long to join; k3s's log says what it waited for");
     world.assert_kept();
 }

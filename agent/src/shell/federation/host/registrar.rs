@@ -2,8 +2,8 @@
 //! vouches for as its proxy, and writes its certificate into the APIServices that lead here. Takes that back when it is switched
 //! off.
 //!
-//! An APIService that leads to somebody else is left alone, and said loudly. So is one whose certificate another agent has put in
-//! place of ours: two of them at one cluster would take turns for ever. There has to be one.
+//! An APIService that leads to somebody else is left alone, and said loudly. So is one that the agent of another vehicle has
+//! registered: there has to be one.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::core::agent::Input;
 use crate::core::membership::Outcome;
 use crate::core::membership::custom_metrics::{GROUP, VERSIONS};
-use crate::core::membership::kube::aggregation::{ApiService, ProxyTrust};
+use crate::core::membership::kube::aggregation::ProxyTrust;
 use crate::core::state::Severity;
 use crate::shell::federation::kube::Cluster;
 use crate::shell::http::{self, Behind, Door};
@@ -30,6 +30,7 @@ const MANIFEST: &str = "images/kubernetes/custom-metrics.yaml";
 /// Serves and registers.
 pub(super) struct Registrar {
     listen: SocketAddr,
+    vehicle: String,
     folder: PathBuf,
     door: Arc<Door>,
     behind: Behind,
@@ -49,6 +50,7 @@ impl Registrar {
         let door = Arc::new(Door::default());
         Some(Registrar {
             listen: config.host.custom_metrics?,
+            vehicle: config.vehicle.name.clone(),
             folder: config.membership.folder.clone(),
             behind: server.behind(Arc::clone(&door)),
             door,
@@ -101,15 +103,27 @@ impl Registrar {
                 ));
             }
             if service.ca_bundle == identity.ca_bundle {
+                if !service.unavailable.is_empty() {
+                    return Err(format!(
+                        "the API server cannot use {version}.{GROUP}: {}; compare the address in {MANIFEST} with {}",
+                        service.unavailable, self.listen
+                    ));
+                }
                 continue;
             }
-            if !service.ca_bundle.is_empty() && self.written.contains(version) {
+            // Whoever wrote it is known by the id; with one id for two, the one that was there first gives way.
+            let is_owned = !service.owner.is_empty() && service.owner != self.vehicle;
+            if !service.ca_bundle.is_empty() && (is_owned || self.written.contains(version)) {
+                let owner = if is_owned { service.owner.as_str() } else { "another of this name" };
                 return Err(format!(
-                    "the APIService {version}.{GROUP} was given another certificate meanwhile: another agent serves the same \
-                     cluster; take `custom_metrics` out of one of them, and restart the other"
+                    "the APIService {version}.{GROUP} was registered by the agent of {owner}: take `custom_metrics` out of one of \
+                     the two configurations; if that agent is no more, `kubectl delete apiservice {version}.{GROUP}` and apply \
+                     {MANIFEST}"
                 ));
             }
-            cluster.lead_here(version, &service, &identity.ca_bundle).await.map_err(hindered)?;
+            let bundle = &identity.ca_bundle;
+            let led = cluster.lead_here(version, &service, bundle, &self.vehicle).await;
+            led.map_err(hindered)?;
             self.written.insert(version);
         }
         if found { Ok(()) } else { Err(format!("no APIService leads here: apply {MANIFEST}")) }
@@ -119,7 +133,10 @@ impl Registrar {
 /// Takes back what was registered earlier, when there is nothing to be served any more. It is owed for as long as the
 /// certificate is there.
 pub(super) struct Withdrawal {
+    vehicle: String,
     folder: PathBuf,
+    /// What was said last, so that it is not said again each time.
+    said: Option<String>,
 }
 
 impl Withdrawal {
@@ -127,11 +144,12 @@ impl Withdrawal {
     pub(super) fn owed(config: &Config) -> Option<Withdrawal> {
         let folder = config.membership.folder.clone();
         let is_owed = config.host.custom_metrics.is_none() && serving::file(&folder).exists();
-        is_owed.then_some(Withdrawal { folder })
+        let vehicle = config.vehicle.name.clone();
+        is_owed.then_some(Withdrawal { vehicle, folder, said: None })
     }
 
-    /// What came of it. Not to be called again once it is good.
-    pub(super) async fn round(&self, cluster: &mut Cluster) -> Result<Input, Input> {
+    /// What came of it, if that is news. Not to be called again once it is good.
+    pub(super) async fn round(&mut self, cluster: &mut Cluster) -> Result<Input, Option<Input>> {
         let kind = "host-metrics";
         match self.take_back(cluster).await {
             Ok(()) => {
@@ -140,24 +158,32 @@ impl Withdrawal {
             }
             Err(text) => {
                 let text = format!(
-                    "{text}; as long as it is there, no namespace can be deleted: `kubectl delete apiservice` cures that"
+                    "{text}; while an APIService of {GROUP} leads nowhere, no namespace can be deleted: `kubectl delete apiservice` \
+                     cures that, and without {} this is not tried again",
+                    serving::file(&self.folder).display()
                 );
-                Err(warning(kind, text))
+                let is_news = self.said.as_ref() != Some(&text);
+                self.said = Some(text.clone());
+                Err(is_news.then(|| warning(kind, text)))
             }
         }
     }
 
     async fn take_back(&self, cluster: &mut Cluster) -> Result<(), String> {
-        // Without its certificate nothing can be told to be ours.
-        if let Ok(identity) = Identity::load(&self.folder) {
-            let ours =
-                |service: &ApiService| service.is_ours && service.ca_bundle == identity.ca_bundle;
-            for version in VERSIONS {
-                let service = cluster.api_service(version).await.map_err(hindered)?;
-                if let Some(service) = service.filter(ours) {
-                    cluster.withdraw(version, &service).await.map_err(hindered)?;
-                }
+        let identity = Identity::load(&self.folder)?;
+        for version in VERSIONS {
+            let service = cluster.api_service(version).await.map_err(hindered)?;
+            let Some(service) = service.filter(|service| service.is_ours) else { continue };
+            if !service.owner.is_empty() && service.owner != self.vehicle {
+                // Another agent serves the cluster by now.
+                continue;
             }
+            if !service.ca_bundle.is_empty() && service.ca_bundle != identity.ca_bundle {
+                return Err(format!(
+                    "the APIService {version}.{GROUP} has the certificate of somebody else"
+                ));
+            }
+            cluster.withdraw(version, &service).await.map_err(hindered)?;
         }
         let path = serving::file(&self.folder);
         replace::remove(&path).map_err(|error| format!("removing {}: {error}", path.display()))

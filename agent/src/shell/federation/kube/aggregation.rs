@@ -44,8 +44,9 @@ impl Cluster {
         version: &str,
         service: &ApiService,
         ca_bundle: &str,
+        vehicle: &str,
     ) -> Result<(), Outcome> {
-        let body = (MERGE_PATCH, service.trusting(ca_bundle));
+        let body = (MERGE_PATCH, service.trusting(ca_bundle, vehicle));
         self.change(Method::PATCH, version, body, "registering at").await
     }
 
