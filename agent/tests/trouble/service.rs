@@ -129,9 +129,17 @@ fn a_healthy_vehicle_logs_no_warning() {
             && status.collectors.iter().all(|collector| collector.ok + collector.failed >= 3)
     });
     agent.control = Endpoint::Tcp(address.to_string());
-    for path in ["/healthz", "/readyz", "/metrics", "/v1/status", "/v1/mesh", "/"] {
+    for path in ["/healthz", "/readyz", "/metrics", "/v1/status", "/v1/mesh"] {
         assert_eq!(agent.get(path).code, 200, "{path}");
     }
+    // The page is no text: it comes compressed.
+    let mut page = TcpStream::connect(address).unwrap();
+    page.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    page.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    page.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
     let log = agent.stop();
     assert!(log.contains(" INFO "), "{log}");
     for word in [" WARN ", " ERROR ", "lost"] {

@@ -181,7 +181,10 @@ fn this_workspace_links_what_the_programs_use_and_nothing_of_tests_and_tools() {
             "{name} only runs during the build"
         );
     }
-    assert_eq!(names(Origin::Own), PROGRAMS.iter().copied().chain(["spool"]).collect());
+    assert_eq!(
+        names(Origin::Own),
+        PROGRAMS.iter().copied().chain(["olsr-view", "spool"]).collect()
+    );
 
     // They are in the workspace, so that their absence says something.
     let graph = Graph::of_workspace(&fixtures::root(), PROGRAMS, fixtures::TARGET).unwrap();
