@@ -21,8 +21,9 @@ impl Cluster {
     /// What hinders.
     pub async fn proxy_trust(&mut self) -> Result<ProxyTrust, Outcome> {
         let doing = "reading how the cluster's proxy is known";
-        let body = self.get(AUTHENTICATION, doing).await?.unwrap_or_default();
-        ProxyTrust::read(&body).map_err(Outcome::Refused)
+        let body = self.get(AUTHENTICATION, doing).await?;
+        // One that is not there says as little as an empty one.
+        ProxyTrust::read(&body.unwrap_or_else(|| b"{}".to_vec())).map_err(Outcome::Refused)
     }
 
     /// The APIService of a version of the custom metrics API; `None` when there is none.
