@@ -386,10 +386,14 @@ impl World {
         }
         for index in 0..self.vehicles.len() {
             for server in 0..self.servers.len() {
-                if self.connection(index, server).is_some() {
+                if self.api(index, server) {
                     let name = self.servers[server].name.clone();
                     self.vehicles[index].reached.insert(name, self.now);
                 }
+            }
+            if self.vehicles[index].disk.fails {
+                // Without an intent on disk nothing is left.
+                self.vehicles[index].watched_since = self.now;
             }
             self.tell_ways(index)?;
             self.watch(index)?;

@@ -44,8 +44,7 @@ impl World {
         }
         let of = vehicle.k3s.of.as_deref().unwrap_or_default();
         let reached = vehicle.reached.get(of).copied();
-        let is_there =
-            self.server(of).is_some_and(|server| self.connection(index, server).is_some());
+        let is_there = self.server(of).is_some_and(|server| self.api(index, server));
         if !is_there && reached.is_none_or(|reached| self.now - reached > NOTICED) {
             let how = format!("{step:?} although {of} was reached at {reached:?} last");
             return Err((index, Broken::new(LIVING, how)));

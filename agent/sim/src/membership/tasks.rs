@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outrider::core::membership::kube::Owner;
-use outrider::core::membership::steward::{Report, Task};
+use outrider::core::membership::steward::{Report, Task, Unseen};
 use outrider::core::membership::{Deferred, Intent, LeaveStep, NodeSeen, Outcome, Step, Unit};
 
 use super::bug::Bug;
@@ -130,9 +130,10 @@ impl World {
         index: usize,
         federation: &str,
         member: bool,
-    ) -> Result<NodeSeen, String> {
+    ) -> Result<NodeSeen, Unseen> {
         let Some(server) = self.server(federation).filter(|server| self.api(index, *server)) else {
-            return Err("it gave no answer".to_owned());
+            let silent = self.settings.bug != Some(Bug::DeafToSilence);
+            return Err(Unseen { text: "it gave no answer".to_owned(), silent });
         };
         let vehicle = &self.vehicles[index];
         let clock_ms = vehicle.wall_ms(self.now);

@@ -378,7 +378,9 @@ pub(crate) static FEDERATION: Tables<Federation> = Tables {
         Key {
             name: "strain_above",
             doc: "A member is strained when the way costs more than this, or there is none, for \
-                  `strain_after`. Its pods go on. It must be larger than `join_below`.",
+                  `strain_after`; so is one whose server accepts connections while its API says \
+                  nothing, or at whose server's address somebody else is. Its pods go on. It must be \
+                  larger than `join_below`.",
             preset: Preset::Is("1000"),
             example: "2000",
             field: Field::Integer(item!(policy.strain_above as u32), COSTS, "network cost"),

@@ -161,6 +161,15 @@ impl Finding {
         Finding { stage, verdict: Verdict::Bad(cure), text: text.into(), remedy: remedy.into() }
     }
 
+    /// What it is and what to do, for whoever asked for something that it hinders.
+    #[must_use]
+    pub fn told(&self) -> String {
+        match self.remedy.as_str() {
+            "" => self.text.clone(),
+            remedy => format!("{}; {remedy}", self.text),
+        }
+    }
+
     /// Whether a join cannot succeed because of it.
     #[must_use]
     pub const fn is_bad(&self) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! The way to a federation costs what the mesh says, as long as its server answers; a vehicle without a mesh takes every server
 //! that answers for one perfect hop away. A server is tried by connecting to it (one round trip, some 200 bytes), and no longer
-//! counts as answering after three tries in vain.
+//! counts as answering after three tries in vain; that of the federation which the vehicle is in neither after three questions
+//! about the own Node to which its API said nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,7 +80,7 @@ pub enum Report {
         outdated: bool,
     },
     /// The own Node was asked for, or why nothing is known of it.
-    Node(Result<NodeSeen, String>),
+    Node(Result<NodeSeen, Unseen>),
     /// The intent that was given last is durable, or why it is not.
     Saved(Result<(), String>),
     /// A step ended.
@@ -89,6 +90,16 @@ pub enum Report {
         /// How.
         outcome: Outcome,
     },
+}
+
+/// Why nothing is known of the own Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// For people.
+    pub text: String,
+    /// Nobody answered who is of the federation: its API is silent although its server accepts connections, or a stranger has its
+    /// address. An answer that refuses is none of that.
+    pub silent: bool,
 }
 
 /// Something that is to be done. Each but [`Task::Save`] and [`Task::Step`] is under way at most once.
@@ -146,16 +157,33 @@ struct Server {
     answered: bool,
     trying: bool,
     due: Mono,
+    /// Questions about the own Node, one after the other, to which its API was silent.
+    unheard: u32,
 }
 
 impl Server {
-    /// What the machine is told.
+    /// What the machine is told: a server that accepts connections and says nothing is none.
     fn cost(&self) -> Option<u32> {
-        let answers = self.answered && self.patience.in_vain() < SILENT_AFTER;
+        let answers = self.accepts() && self.unheard < SILENT_AFTER;
         match self.way {
             Way::Costs(cost) => answers.then_some(cost),
             Way::Unmeasured => answers.then_some(ONE_HOP),
             Way::None => None,
+        }
+    }
+
+    /// Whether it accepts connections, as far as is known.
+    fn accepts(&self) -> bool {
+        self.way != Way::None && self.answered && self.patience.in_vain() < SILENT_AFTER
+    }
+
+    /// Takes in whether its API was silent, and says when it is to be asked again.
+    fn asked(&mut self, silent: bool) -> Option<Duration> {
+        self.unheard = if silent { self.unheard.saturating_add(1) } else { 0 };
+        match self.unheard {
+            0 => None,
+            1..SILENT_AFTER => Some(TRY_AGAIN),
+            _ => Some(TRY_SILENT_EVERY),
         }
     }
 
@@ -343,7 +371,10 @@ impl Steward {
             Report::Node(node) => {
                 self.asking = false;
                 let answer_outdated = std::mem::take(&mut self.answer_outdated);
-                self.node_due = now + if self.is_changing() { NODE_SOON } else { NODE_EVERY };
+                let silent = node.as_ref().is_err_and(|unseen| unseen.silent);
+                let again = self.asked(silent, now, &mut orders);
+                let usual = if self.is_changing() { NODE_SOON } else { NODE_EVERY };
+                self.node_due = now + again.unwrap_or(usual);
                 let is_old = now.since(self.node_at) > NODE_EVERY * NODE_OLD;
                 match node {
                     Ok(_) if answer_outdated => self.node_due = now,
@@ -351,8 +382,8 @@ impl Steward {
                         (self.node, self.node_at, self.mute) = (node, now, None);
                         self.tell_facts(now, &mut orders);
                     }
-                    Err(text) => {
-                        self.mute = Some(text);
+                    Err(unseen) => {
+                        self.mute = Some(unseen.text);
                         if is_old {
                             (self.node, self.node_at) = (NodeSeen::Unknown, now);
                             self.tell_facts(now, &mut orders);
@@ -421,6 +452,15 @@ impl Steward {
             orders.tasks.push(Task::Look);
         }
         let of = self.asked_of();
+        let place = self.machine.intent().place.federation();
+        for (name, server) in &mut self.servers {
+            if place != Some(name) {
+                server.unheard = 0;
+            } else if !server.accepts() {
+                // That it accepts connections again will not say that its API is there.
+                server.unheard = SILENT_AFTER;
+            }
+        }
         if of != self.node_of && !self.asking {
             // Another federation's Node is another Node.
             (self.node, self.node_at, self.node_due) = (NodeSeen::Unknown, now, now);
@@ -437,10 +477,22 @@ impl Steward {
         }
     }
 
-    /// The federation whose server knows the own Node, while it can be reached.
+    /// The federation whose server knows the own Node, while it accepts connections.
     fn asked_of(&self) -> Option<String> {
         let federation = self.machine.intent().place.federation()?;
-        self.servers.get(federation)?.cost().map(|_| federation.to_owned())
+        self.servers.get(federation)?.accepts().then(|| federation.to_owned())
+    }
+
+    /// Takes in whether the API that was asked for the own Node was silent. Says when to ask again, if sooner or later than usual.
+    fn asked(&mut self, silent: bool, now: Mono, orders: &mut Orders) -> Option<Duration> {
+        let federation = self.node_of.clone()?;
+        let server = self.servers.get_mut(&federation)?;
+        let before = server.cost();
+        let again = server.asked(silent);
+        if server.cost() != before {
+            self.tell_cost(&federation, now, orders);
+        }
+        again
     }
 
     fn is_changing(&self) -> bool {

@@ -23,7 +23,7 @@ use crate::core::membership::kube::{
     Announcement, DrainPolicy, KIND, Loss, MemberName, Owner, Progress, Publisher, Word, label,
 };
 use crate::core::membership::preflight::{Cure, Finding, Verdict};
-use crate::core::membership::steward::{Context, Report, Task};
+use crate::core::membership::steward::{Context, Report, Task, Unseen};
 use crate::core::membership::{
     CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token, drop_in,
 };
@@ -194,14 +194,17 @@ impl Vehicle {
         None
     }
 
-    async fn node(&self, federation: &str, word: Option<Word>) -> Result<NodeSeen, String> {
+    async fn node(&self, federation: &str, word: Option<Word>) -> Result<NodeSeen, Unseen> {
         // A start that lies in the future was dated by a clock that was set since.
         let now_ms = clock::now().wall_ms;
         let since_ms = self.memory().started_ms.filter(|started| *started <= now_ms);
         let node_name = self.node_name.as_str();
         let asked = self
             .with_cluster(federation, async |cluster| {
-                let seen = cluster.seen(node_name, since_ms).await?;
+                let seen = match cluster.seen(node_name, since_ms).await {
+                    Ok(seen) => seen,
+                    Err(outcome) => return Ok(Err(unseen(&outcome, cluster.is_stranger()))),
+                };
                 if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
                     self.publish(cluster, uid, word).await;
                     // It may be back before what it had said on leaving took effect.
@@ -210,10 +213,10 @@ impl Vehicle {
                         tracing::debug!("the Node still says that it leaves: {outcome:?}");
                     }
                 }
-                Ok(seen)
+                Ok(Ok(seen))
             })
             .await;
-        asked.map_err(|outcome| outcome.hindrance().unwrap_or("it gave no answer").to_owned())
+        asked.unwrap_or_else(|outcome| Err(unseen(&outcome, false)))
     }
 
     /// Says at the own Node what is new.
@@ -490,6 +493,14 @@ impl Vehicle {
     }
 }
 
+/// Why nothing is known of the own Node.
+fn unseen(outcome: &Outcome, stranger: bool) -> Unseen {
+    Unseen {
+        text: outcome.hindrance().unwrap_or("it gave no answer").to_owned(),
+        silent: stranger || matches!(outcome, Outcome::Unreachable(_)),
+    }
+}
+
 /// The manager of services that the configuration names by its commands.
 fn manager(k3s: &K3s) -> Option<ManagerChoice> {
     (!k3s.start_command.is_empty()).then(|| {
@@ -504,14 +515,10 @@ fn manager(k3s: &K3s) -> Option<ManagerChoice> {
 
 /// What the machine is told of a stage that was not passed.
 fn judged(bad: &Finding) -> Outcome {
-    let text = match bad.remedy.as_str() {
-        "" => bad.text.clone(),
-        remedy => format!("{}; {remedy}", bad.text),
-    };
     match bad.verdict {
-        Verdict::Bad(Cure::Person) => Outcome::Refused(text),
+        Verdict::Bad(Cure::Person) => Outcome::Refused(bad.told()),
         Verdict::Bad(Cure::Time) | Verdict::Good | Verdict::Doubt | Verdict::Skipped => {
-            Outcome::Unreachable(text)
+            Outcome::Unreachable(bad.told())
         }
     }
 }

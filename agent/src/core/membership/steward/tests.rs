@@ -28,6 +28,8 @@ struct Around {
     way: Way,
     /// The server accepts connections.
     answers: bool,
+    /// What its API answers instead of the Node.
+    api: Option<Unseen>,
     saves: bool,
     unit: Option<Unit>,
     equipped: Option<String>,
@@ -43,6 +45,7 @@ impl Around {
             now: 0,
             way: Way::Costs(150),
             answers: true,
+            api: None,
             saves: true,
             unit: Some(Unit::Stopped),
             equipped: None,
@@ -65,9 +68,10 @@ impl Around {
                     equipped: self.equipped.clone(),
                     outdated: false,
                 },
-                Task::AskForNode { .. } => Report::Node(match self.answers {
-                    true => Ok(self.node.clone()),
-                    false => Err("no answer".to_owned()),
+                Task::AskForNode { .. } => Report::Node(match (&self.api, self.answers) {
+                    (Some(unseen), _) => Err(unseen.clone()),
+                    (None, true) => Ok(self.node.clone()),
+                    (None, false) => Err(Unseen { text: "no answer".to_owned(), silent: true }),
                 }),
                 Task::Save(_) => Report::Saved(match self.saves {
                     true => Ok(()),
@@ -150,6 +154,38 @@ fn a_server_that_answers_no_more_strains_although_the_mesh_knows_the_way() {
     around.answers = true;
     around.pass(120);
     assert_eq!(around.state(), State::Member);
+}
+
+#[test]
+fn a_server_that_only_accepts_connections_strains_and_one_that_refuses_does_not() {
+    let mut around = Around::new();
+    around.pass(60);
+    around.api = Some(Unseen { text: "401".to_owned(), silent: false });
+    around.pass(600);
+    assert_eq!(around.state(), State::Member, "{:?}", around.changes);
+    assert_eq!(around.steward.mute(), Some("401"));
+
+    around.api = Some(Unseen { text: "no answer".to_owned(), silent: true });
+    around.done.clear();
+    around.pass(120);
+    assert_eq!(around.state(), State::Strained, "{:?}", around.changes);
+    assert_eq!(around.steward.mute(), Some("no answer"), "it goes on to be asked");
+    let restarts = around.count(|task| matches!(task, Task::Step(_)));
+    assert_eq!(restarts, 0, "k3s is left alone: {:?}", around.done);
+    around.api = None;
+    around.pass(60);
+    assert_eq!(around.state(), State::Member, "{:?}", around.changes);
+
+    // For good: the vehicle goes its way, and may try again once it is alone.
+    around.api = Some(Unseen { text: "no answer".to_owned(), silent: true });
+    around.pass(700);
+    let [.., way] = around.changes.as_slice() else { panic!("nothing changed") };
+    assert!(way.to != State::Member && way.to != State::Strained, "{:?}", around.changes);
+    let finished = around.count(|task| matches!(task, Task::Step(Step::Finish(_))));
+    assert_eq!(finished, 1, "its Node was left behind: {:?}", around.done);
+    around.api = None;
+    around.pass(120);
+    assert_eq!(around.state(), State::Member, "{:?}", around.changes);
 }
 
 #[test]

@@ -128,6 +128,12 @@ impl Cluster {
         self.wire.round_trip()
     }
 
+    /// Whether the last attempt to connect found somebody else at the servers' addresses.
+    #[must_use]
+    pub const fn is_stranger(&self) -> bool {
+        self.wire.is_stranger()
+    }
+
     /// Ends the connection after a burst of requests. The next request opens another, which takes two round trips more.
     pub fn close(&mut self) {
         self.wire.close();

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::credential::{Credential, Secret};
 use crate::core::membership::kube::answer::Answer;
 use crate::core::membership::patience::{self, Patience};
-use crate::core::membership::preflight::{Cure, Finding, Verdict};
+use crate::core::membership::preflight::{Cure, Finding, Stage, Verdict};
 use crate::core::membership::{CaHash, Outcome, Server};
 use crate::shell::federation::probe::{self, Part, Target, Trouble};
 use crate::shell::federation::trust::{self, Bundle};
@@ -104,6 +104,8 @@ pub(super) struct Wire {
     bundle: Option<Bundle>,
     link: Option<Link>,
     patience: Patience,
+    /// Who has the servers' addresses is not of this authority, as of the last attempt to connect.
+    stranger: bool,
 }
 
 impl std::fmt::Debug for Wire {
@@ -126,7 +128,13 @@ impl Wire {
             bundle: None,
             link: None,
             patience: Patience::default(),
+            stranger: false,
         }
+    }
+
+    /// Whether somebody else has the servers' addresses, as of the last attempt to connect.
+    pub(super) const fn is_stranger(&self) -> bool {
+        self.stranger
     }
 
     /// Mean of the round trips so far.
@@ -193,8 +201,9 @@ impl Wire {
 
     /// A connection to the first server that can be reached, beginning with the one that was reached last.
     async fn connect(&mut self) -> Result<Link, Outcome> {
+        self.stranger = false;
         let secret = self.credential.read().map_err(Outcome::Refused)?;
-        let (mut faults, mut time_cures) = (Vec::new(), false);
+        let (mut faults, mut time_cures, mut stranger) = (Vec::new(), false, false);
         for step in 0..self.servers.len() {
             let index = (self.first + step) % self.servers.len();
             let server = self.servers[index].clone();
@@ -217,13 +226,15 @@ impl Wire {
                         self.first = index;
                         return Ok(link);
                     }
-                    Err((cure, text)) => {
-                        time_cures |= cure == Cure::Time;
-                        faults.push(text);
+                    Err(finding) => {
+                        time_cures |= finding.verdict == Verdict::Bad(Cure::Time);
+                        stranger |= finding.stage == Stage::Authority;
+                        faults.push(finding.told());
                     }
                 }
             }
         }
+        self.stranger = stranger && !time_cures;
         let text = faults.join("; ");
         match (time_cures, faults.is_empty()) {
             (_, true) => Err(Outcome::Refused("the federation has no servers".to_owned())),
@@ -238,7 +249,7 @@ impl Wire {
         server: &Server,
         target: &Target,
         secret: &Secret,
-    ) -> Result<Link, (Cure, String)> {
+    ) -> Result<Link, Finding> {
         if self.bundle.is_none() {
             self.bundle = Some(self.authority(server, target).await?);
         }
@@ -246,10 +257,9 @@ impl Wire {
         let identity =
             secret.identity.as_ref().map(|(chain, key)| (chain.clone(), key.clone_key()));
         let trusted = bundle.trusted(identity).map_err(|error| {
-            (
-                Cure::Person,
-                format!("the client certificate or the server's authority cannot be used: {error}"),
-            )
+            unusable(format!(
+                "the client certificate or the server's authority cannot be used: {error}"
+            ))
         })?;
         match self.open(target, &trusted).await {
             Ok(mut link) => {
@@ -267,12 +277,8 @@ impl Wire {
     }
 
     /// What the server shows as its authority, if its hash is the expected one.
-    async fn authority(
-        &mut self,
-        server: &Server,
-        target: &Target,
-    ) -> Result<Bundle, (Cure, String)> {
-        let anybody = trust::of_anybody().map_err(|error| (Cure::Person, error))?;
+    async fn authority(&mut self, server: &Server, target: &Target) -> Result<Bundle, Finding> {
+        let anybody = trust::of_anybody().map_err(unusable)?;
         let answered = async {
             let mut link = self.open(target, &anybody).await?;
             let wait = self.patience.wait();
@@ -281,7 +287,7 @@ impl Wire {
         match answered.await {
             Ok((reply, trip)) => {
                 self.patience.answered(trip);
-                expected(reply.status, reply.body, Some(self.ca)).map_err(told)
+                expected(reply.status, reply.body, Some(self.ca))
             }
             Err(trouble) => Err(self.fault(trouble, server, target)),
         }
@@ -315,8 +321,8 @@ impl Wire {
     }
 
     /// What a connection that did not come about means, and what cures it.
-    fn fault(&mut self, trouble: Trouble, server: &Server, target: &Target) -> (Cure, String) {
-        let Trouble::Slow(part) = trouble else { return told(refused(trouble, server, target)) };
+    fn fault(&mut self, trouble: Trouble, server: &Server, target: &Target) -> Finding {
+        let Trouble::Slow(part) = trouble else { return refused(trouble, server, target) };
         let seconds = self.patience.wait().as_secs();
         self.patience.waited_in_vain();
         let what = match part {
@@ -324,7 +330,8 @@ impl Wire {
             Part::Handshake => "did not end the TLS handshake",
             Part::Answer => "gave no answer",
         };
-        (Cure::Time, format!("{} {what} within {seconds} s", target.address))
+        let text = format!("{} {what} within {seconds} s", target.address);
+        Finding::bad(Stage::Connect, Cure::Time, text, "")
     }
 }
 
@@ -398,11 +405,7 @@ fn is_unknown_issuer(trouble: &Trouble) -> bool {
     matches!(cause, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
-/// A finding of the pre-flight's, for a step.
-fn told(finding: Finding) -> (Cure, String) {
-    let cure = match finding.verdict {
-        Verdict::Bad(cure) => cure,
-        Verdict::Good | Verdict::Doubt | Verdict::Skipped => Cure::Time,
-    };
-    (cure, format!("{}; {}", finding.text, finding.remedy))
+/// What is wrong with something on this vehicle.
+fn unusable(text: String) -> Finding {
+    Finding::bad(Stage::Credentials, Cure::Person, text, "")
 }
