@@ -100,7 +100,7 @@ impl Laid {
                  printf '{sandbox}\\r\\neth0' > /var/lib/cni/networks/cbr0/10.42.0.{last}
                  [ -e /var/lib/cni/networks/cbr0/last_reserved_ip.0 ] \\
                    || printf 10.42.0.{last} > /var/lib/cni/networks/cbr0/last_reserved_ip.0
-                 echo FLANNEL_NETWORK=10.42.0.0/16 > /run/flannel/subnet.env
+                 printf 'FLANNEL_NETWORK=10.42.0.0/16\\nFLANNEL_SUBNET=10.42.0.1/24\\n' > /run/flannel/subnet.env
                  echo '{{\"kind\":\"cniCacheV1\",\"containerId\":\"{sandbox}\",\"result\":{{\"interfaces\":[{{\"name\":\"cni0\"}},'\\
                    '{{\"name\":\"{port}\"}},{{\"name\":\"eth0\",\"sandbox\":\"/var/run/netns/{network}\"}}]}}}}' \\
                    > /var/lib/cni/results/cbr0-{sandbox}-eth0
@@ -205,6 +205,16 @@ pub fn shared_rules(host: &Host) {
             ),
         );
     }
+    // As older ones write them.
+    script(
+        host,
+        "iptables-nft -A FORWARD -s 10.42.0.0/16 -j ACCEPT
+         iptables-nft -A FORWARD -d 10.42.0.0/16 -j ACCEPT
+         iptables-nft -t nat -A POSTROUTING -s 10.42.0.0/16 -d 10.42.0.0/16 -j RETURN
+         iptables-nft -t nat -A POSTROUTING -s 10.42.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully
+         iptables-nft -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/24 -j RETURN
+         iptables-nft -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/16 -j MASQUERADE --random-fully",
+    );
 }
 
 /// What an operator has, some of which looks like k3s's: rules, interfaces, mounts, a container of docker, and a process in a
@@ -219,6 +229,7 @@ pub fn operators(host: &Host) -> Vec<Process> {
                $program -A INPUT -j KUBERNETES-MINE
                $program -t nat -A POSTROUTING -o eth0 -m comment --comment 'CNI- \"flannel\"' -j ACCEPT
              done
+             iptables-nft -A FORWARD -s 10.42.0.0/16 -i eth0 -j ACCEPT
              ip link add docker0 type bridge
              ip link add vethmine type veth peer name vethpeer
              ip link set vethmine master docker0 up

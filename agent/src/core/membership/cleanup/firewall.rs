@@ -3,6 +3,7 @@
 //! a table's changes together or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::Claims;
 
@@ -12,11 +13,68 @@ const CHAINS: [&str; 3] = ["KUBE-", "CNI-", "FLANNEL-"];
 /// Comments of rules that older flannel puts beside those of others.
 const COMMENTS: [&str; 2] = ["flanneld masq", "flanneld forward"];
 
+/// Rules that flannel writes without chain and comment, as that of k3s 1.21 did: known by the networks in them, since nothing else
+/// tells them from other people's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flannel {
+    /// `CHAIN REST` as `iptables-save` prints them.
+    rules: BTreeSet<String>,
+}
+
+impl Flannel {
+    /// For the networks in `subnet.env`, the file that flannel leaves for its network plugin: `NAME=NETWORK` by lines. What cannot
+    /// be read names no rule.
+    #[must_use]
+    pub fn read(file: &str) -> Flannel {
+        let value = |name: &str| {
+            let mut lines = file.lines().filter_map(|line| line.trim().split_once('='));
+            lines.find(|(key, _)| *key == name).and_then(|(_, value)| network(value))
+        };
+        let mut rules = BTreeSet::new();
+        for [all, own, multicast] in [
+            ["FLANNEL_NETWORK", "FLANNEL_SUBNET", "224.0.0.0/4"],
+            ["FLANNEL_IPV6_NETWORK", "FLANNEL_IPV6_SUBNET", "ff00::/8"],
+        ] {
+            let (Some(all), Some(own)) = (value(all), value(own)) else { continue };
+            for end in ["", " --random-fully"] {
+                rules.insert(format!("POSTROUTING -s {all} ! -d {multicast} -j MASQUERADE{end}"));
+                rules.insert(format!("POSTROUTING ! -s {all} -d {all} -j MASQUERADE{end}"));
+            }
+            rules.insert(format!("POSTROUTING -s {all} -d {all} -j RETURN"));
+            rules.insert(format!("POSTROUTING ! -s {all} -d {own} -j RETURN"));
+            rules.insert(format!("FORWARD -s {all} -j ACCEPT"));
+            rules.insert(format!("FORWARD -d {all} -j ACCEPT"));
+        }
+        Flannel { rules }
+    }
+
+    fn has(&self, rule: &Rule<'_>) -> bool {
+        self.rules.contains(&format!("{} {}", rule.chain, rule.rest))
+    }
+}
+
+/// A network as `iptables-save` prints it, without the bits of a host in it; no network when it is all there is.
+fn network(text: &str) -> Option<String> {
+    let (address, length) = text.trim().split_once('/')?;
+    let length: u32 = length.parse().ok().filter(|length| *length > 0)?;
+    let address = match address.parse().ok()? {
+        IpAddr::V4(v4) => {
+            let host = u32::MAX.checked_shr(length).unwrap_or(0);
+            (length <= 32).then(|| IpAddr::V4((u32::from(v4) & !host).into()))?
+        }
+        IpAddr::V6(v6) => {
+            let host = u128::MAX.checked_shr(length).unwrap_or(0);
+            (length <= 128).then(|| IpAddr::V6((u128::from(v6) & !host).into()))?
+        }
+    };
+    Some(format!("{address}/{length}"))
+}
+
 /// What goes.
 #[derive(Clone, Copy, Debug)]
 pub enum Scope<'a> {
     /// Everything of Kubernetes.
-    All,
+    All(&'a Flannel),
     /// Only what the network plugins made for sandboxes of this k3s.
     Evident(&'a Claims),
 }
@@ -76,7 +134,7 @@ impl<'a> Rule<'a> {
 impl<'a> Table<'a> {
     fn removal(&self, scope: Scope<'_>) -> String {
         let (rules, chains) = match scope {
-            Scope::All => self.all(),
+            Scope::All(flannel) => self.all(flannel),
             Scope::Evident(claims) => self.evident(claims),
         };
         if rules.is_empty() && chains.is_empty() {
@@ -93,11 +151,12 @@ impl<'a> Table<'a> {
         script + "COMMIT\n"
     }
 
-    fn all(&self) -> (Vec<&Rule<'a>>, BTreeSet<&'a str>) {
+    fn all(&self, flannel: &Flannel) -> (Vec<&Rule<'a>>, BTreeSet<&'a str>) {
         let is_own = |chain: &&&str| CHAINS.iter().any(|begin| chain.starts_with(begin));
         let chains: BTreeSet<&str> = self.chains.iter().filter(is_own).copied().collect();
-        let is_flannels = |rule: &Rule<'_>| {
-            rule.comment.as_deref().is_some_and(|comment| COMMENTS.contains(&comment))
+        let is_flannels = |rule: &Rule<'_>| match rule.comment.as_deref() {
+            Some(comment) => COMMENTS.contains(&comment),
+            None => flannel.has(rule),
         };
         let goes = |rule: &&Rule<'_>| {
             !chains.contains(rule.chain) && (rule.leads_to(&chains) || is_flannels(rule))
@@ -190,7 +249,7 @@ COMMIT
 
     #[test]
     fn jumps_and_chains_of_kubernetes_go_and_nothing_else() {
-        let script = removal(&saved(), Scope::All);
+        let script = removal(&saved(), Scope::All(&Flannel::default()));
         let expected = format!(
             r#"*nat
 -D PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
@@ -220,6 +279,42 @@ COMMIT
     }
 
     #[test]
+    fn rules_of_an_older_flannel_are_known_by_their_networks() {
+        let file = "FLANNEL_NETWORK=10.42.0.0/16\nFLANNEL_SUBNET=10.42.3.1/24\nFLANNEL_MTU=1450\n";
+        let flannels = [
+            "POSTROUTING -s 10.42.0.0/16 -d 10.42.0.0/16 -j RETURN",
+            "POSTROUTING -s 10.42.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully",
+            "POSTROUTING ! -s 10.42.0.0/16 -d 10.42.3.0/24 -j RETURN",
+            "POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/16 -j MASQUERADE",
+            "FORWARD -s 10.42.0.0/16 -j ACCEPT",
+        ];
+        let others = [
+            "POSTROUTING -s 10.43.0.0/16 -d 10.43.0.0/16 -j RETURN",
+            "FORWARD -s 10.42.0.0/17 -j ACCEPT",
+            "FORWARD -s 10.42.0.0/16 -j DROP",
+            "FORWARD -s 10.42.0.0/16 -i mesh0 -j ACCEPT",
+            "INPUT -s 10.42.0.0/16 -j ACCEPT",
+        ];
+        let rules = |rules: &[&str], verb: &str| -> String {
+            rules.iter().map(|rule| format!("{verb} {rule}\n")).collect()
+        };
+        let saved = format!("*nat\n{}{}COMMIT\n", rules(&flannels, "-A"), rules(&others, "-A"));
+        let script = removal(&saved, Scope::All(&Flannel::read(file)));
+        assert_eq!(script, format!("*nat\n{}COMMIT\n", rules(&flannels, "-D")));
+        assert_eq!(removal(&saved, Scope::All(&Flannel::default())), "");
+        assert_eq!(removal(&saved, Scope::Evident(&Claims::default())), "");
+
+        let six =
+            Flannel::read("FLANNEL_IPV6_NETWORK=fd42::/48\nFLANNEL_IPV6_SUBNET=fd42:0:0:1::1/64");
+        assert!(six.rules.contains("POSTROUTING ! -s fd42::/48 -d fd42:0:0:1::/64 -j RETURN"));
+        for wrong in
+            ["", "FLANNEL_NETWORK=0.0.0.0/0\nFLANNEL_SUBNET=0.0.0.0/0", "FLANNEL_NETWORK=x"]
+        {
+            assert_eq!(Flannel::read(wrong), Flannel::default(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn beside_another_only_what_names_a_sandbox_goes() {
         let mut claims = Claims::default();
         claims.add_id(OWN);
@@ -242,7 +337,7 @@ COMMIT
     #[test]
     fn a_table_without_kubernetes_is_not_touched() {
         for text in ["", "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", "COMMIT\n-A\n-A x\n:\n*\n"] {
-            assert_eq!(removal(text, Scope::All), "", "{text}");
+            assert_eq!(removal(text, Scope::All(&Flannel::default())), "", "{text}");
         }
     }
 
@@ -250,7 +345,7 @@ COMMIT
         #[test]
         fn no_text_makes_it_panic(text: String) {
             let text = format!("*nat\n:KUBE-A - [0:0]\n-A {text}\n{text}\nCOMMIT\n");
-            let _ = removal(&text, Scope::All);
+            let _ = removal(&text, Scope::All(&Flannel::read(&text)));
             let _ = removal(&text, Scope::Evident(&Claims::default()));
         }
     }

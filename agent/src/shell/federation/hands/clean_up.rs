@@ -42,7 +42,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 const NETWORK: &str = "cbr0";
 
 /// What flannel leaves for the network plugin.
-const FLANNEL: &str = "/run/flannel";
+pub const FLANNEL: &str = "/run/flannel";
 
 /// What is left, for people.
 pub type Left = Vec<String>;

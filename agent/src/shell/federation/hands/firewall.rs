@@ -6,16 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::program::run;
+use super::clean_up::FLANNEL;
 use super::observe::World;
 use crate::core::membership::Outcome;
-use crate::core::membership::cleanup::firewall::{Scope, removal};
+use crate::core::membership::cleanup::firewall::{Flannel, Scope, removal};
 use crate::core::membership::cleanup::mounts::Places;
+use crate::shell::tls::read_small_file;
 
 /// Programs, of each of which there are `-save` and `-restore`. The first of a family is one of the others.
 const FAMILIES: [[&str; 3]; 2] = [
     ["iptables", "iptables-nft", "iptables-legacy"],
     ["ip6tables", "ip6tables-nft", "ip6tables-legacy"],
 ];
+
+/// Flannel's networks, in the folder that it leaves for the network plugin.
+const SUBNETS: &str = "subnet.env";
 
 /// Where k3s has programs of its own, below its data.
 const AUXILIARY: &str = "data/current/bin/aux";
@@ -34,14 +39,17 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Removes them all, or only those for which there is evidence when another Kubernetes uses this network.
 pub async fn sweep(places: &Places, world: &World, left: &mut Vec<String>) -> Result<(), Outcome> {
-    let scope = if world.alone_in_network { Scope::All } else { Scope::Evident(&world.claims) };
+    let networks = read_small_file(&Path::new(FLANNEL).join(SUBNETS)).unwrap_or_default();
+    let flannel = Flannel::read(&String::from_utf8_lossy(&networks));
+    let all = Scope::All(&flannel);
+    let scope = if world.alone_in_network { all } else { Scope::Evident(&world.claims) };
     let mut kept = false;
     for family in FAMILIES {
         let mut complaints = Vec::new();
         let mut read = false;
         for name in family {
             let Some(program) = find(name, &places.data) else { continue };
-            match remove(&program, scope).await? {
+            match remove(&program, scope, all).await? {
                 Ok(more) => {
                     read = true;
                     kept |= more;
@@ -62,7 +70,11 @@ pub async fn sweep(places: &Places, world: &World, left: &mut Vec<String>) -> Re
 }
 
 /// Whether rules of Kubernetes remain; or why this program shows none.
-async fn remove(program: &Path, scope: Scope<'_>) -> Result<Result<bool, String>, Outcome> {
+async fn remove(
+    program: &Path,
+    scope: Scope<'_>,
+    all: Scope<'_>,
+) -> Result<Result<bool, String>, Outcome> {
     let with = |ending: &str| format!("{}-{ending}", program.display());
     let mut complaint = String::new();
     for _ in 0..ATTEMPTS {
@@ -74,7 +86,7 @@ async fn remove(program: &Path, scope: Scope<'_>) -> Result<Result<bool, String>
         };
         let script = removal(&saved, scope);
         if script.is_empty() {
-            return Ok(Ok(!removal(&saved, Scope::All).is_empty()));
+            return Ok(Ok(!removal(&saved, all).is_empty()));
         }
         let restore = [with("restore"), "--noflush".to_owned(), "--wait=5".to_owned()];
         complaint = match run(&restore, &script, PATIENCE).await {
