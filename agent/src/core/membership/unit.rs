@@ -150,9 +150,18 @@ pub fn judge(service: Option<&Service>, equipped: bool) -> Finding {
             ),
         );
     }
-    let runs = matches!(service.state, Unit::Active | Unit::Starting | Unit::Stopping);
-    if runs && !service.waits && !equipped {
-        return bad(
+    // One that was told of no server ends by itself a moment after each start; for how long that takes, nobody can tell it from one
+    // that looks for somebody else's.
+    let cure = match service.state {
+        _ if service.waits || equipped => None,
+        Unit::Active => Some(Cure::Person),
+        Unit::Starting | Unit::Stopping => Some(Cure::Time),
+        Unit::Stopped | Unit::Failed | Unit::Absent => None,
+    };
+    if let Some(cure) = cure {
+        return Finding::bad(
+            STAGE,
+            cure,
             format!("the service {name} runs already, in a cluster that somebody else chose"),
             format!("`systemctl disable --now {name}` if this agent is to choose from now on"),
         );
@@ -285,9 +294,13 @@ mod tests {
 
     #[test]
     fn a_k3s_that_somebody_else_started_is_left_alone() {
-        for active in ["active", "activating", "deactivating"] {
+        for (active, cure) in
+            [("active", Cure::Person), ("activating", Cure::Time), ("deactivating", Cure::Time)]
+        {
             let service = service("", active);
-            assert!(judge(Some(&service), false).text.contains("runs already"));
+            let finding = judge(Some(&service), false);
+            assert!(finding.text.contains("runs already"));
+            assert_eq!(finding.verdict, Verdict::Bad(cure), "{active}");
             assert_eq!(judge(Some(&service), true).verdict, Verdict::Good);
         }
     }
