@@ -19,8 +19,8 @@ use crate::core::presence::{Speaker, Topics};
 use crate::core::state::Severity;
 use crate::core::telemetry::BootId;
 use crate::core::time::Mono;
-use crate::shell::federation::host;
 use crate::shell::federation::member::Member;
+use crate::shell::federation::{Beside, host};
 use crate::shell::gather::{Sources, Trouble};
 use crate::shell::http::{self, Answer, Query};
 use crate::shell::hw::{self, Hardware, Started};
@@ -82,6 +82,7 @@ enum Event {
     Http(http::Request),
     Spool(News),
     Answer(Input),
+    Host(Input),
     Retry,
     Trouble(Trouble),
     Member(Report),
@@ -111,7 +112,7 @@ struct Shell<'a> {
     sources: Option<Sources>,
     member: Option<Member>,
     /// What is done for the members of the cluster beside this machine.
-    host: Option<mpsc::Receiver<Input>>,
+    host: Option<Beside>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -244,6 +245,7 @@ impl<'a> Shell<'a> {
                 Event::Trouble(Trouble { kind, stream, text }) => {
                     self.feed(Input::GatherTrouble { kind, stream, text });
                 }
+                Event::Host(input) => self.host_news(input),
                 Event::Member(report) => self.feed(Input::Membership(report)),
                 Event::Reload => {
                     let answer = self.reload();
@@ -279,12 +281,20 @@ impl<'a> Shell<'a> {
             report = receive(self.hardware.as_mut().map(|(_, reports)| reports)) => Event::Hardware(report),
             () = tokio::time::sleep_until(deadline) => Event::Deadline,
             report = reported(self.member.as_mut()) => Event::Member(report),
-            input = receive(self.host.as_mut()) => Event::Answer(input),
+            input = receive(self.host.as_mut().map(|host| &mut host.news)) => Event::Host(input),
             trouble = receive(self.sources.as_mut().map(|sources| &mut sources.troubles)) => Event::Trouble(trouble),
             event = spool_event(self.spool.as_mut()) => event,
             request = receive(Some(&mut self.server.requests)) => Event::Http(request),
             () = at(self.listen_again) => Event::ListenAgain,
             () = tokio::time::sleep_until(self.status_at) => Event::StatusLine,
+        }
+    }
+
+    /// Takes in what the host's side has seen, and tells it what its Nodes cost.
+    fn host_news(&mut self, input: Input) {
+        self.feed(input);
+        if let Some(host) = &self.host {
+            host.costs.send_replace(custom_metrics::costs(self.agent.state()));
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use outrider::core::membership::custom_metrics::Costs;
 use outrider::core::membership::host::{Care, Host};
 use outrider::core::membership::kube::{LEAVING, Node, VEHICLE};
 use outrider::core::time::Mono;
@@ -131,13 +132,13 @@ impl Server {
         let Some(host) = &mut self.host else { return Vec::new() };
         let nodes: Vec<Node> = self.nodes.values().cloned().collect();
         let mut deleted = Vec::new();
-        for care in host.look(&nodes, mono, None) {
+        for care in host.look(&nodes, &Costs::new(), mono, None) {
             match care {
                 Care::Delete { node, uid, .. } => {
                     let heard = self.heard(&node);
                     deleted.extend(self.delete(&node, Some(&uid)).map(|node| (node, heard)));
                 }
-                Care::Annotate { node, annotations, .. } => {
+                Care::Annotate { node, annotations, .. } | Care::Price { node, annotations } => {
                     let Some(node) = self.nodes.get_mut(&node) else { continue };
                     for (key, value) in annotations {
                         match value {

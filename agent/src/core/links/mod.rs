@@ -70,6 +70,16 @@ pub enum Reach {
 }
 
 impl Reach {
+    /// The cost of a usable route; of the one to itself, 0.
+    #[must_use]
+    pub const fn cost(self) -> Option<u32> {
+        match self {
+            Reach::Own => Some(0),
+            Reach::Reachable { cost } => Some(cost),
+            Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
+        }
+    }
+
     /// Whether both say the same apart from the number.
     #[must_use]
     pub fn same_kind(self, other: Reach) -> bool {

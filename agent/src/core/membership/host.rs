@@ -5,12 +5,14 @@
 //! vehicles write into heartbeats and Leases are times of their own clocks, which may be wrong by years. So nobody is silent in
 //! the first minutes after a start, which costs nothing but these minutes.
 //!
-//! Only Nodes that carry a vehicle's id are looked after; those of servers and of strangers are none of this agent's business.
+//! Only Nodes that carry a vehicle's id are looked after. At those of others, which have no agent that could say it, it writes their
+//! network cost as it is from here, as seldom as agents do ([`super::kube`]); whatever else is theirs is none of its business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::kube::{LOST, NETWORK_COST, Node, VEHICLE};
+use super::custom_metrics::Costs;
+use super::kube::{INTERVAL, LOST, NETWORK_COST, Node, VEHICLE, differs};
 use crate::core::time::Mono;
 
 /// What is to be known.
@@ -43,6 +45,13 @@ pub enum Care {
         /// One sentence for people.
         text: String,
     },
+    /// Write the network cost at a Node without an agent, or remove it when there is none. Nothing that people are told of.
+    Price {
+        /// Name of the Node.
+        node: String,
+        /// The annotation.
+        annotations: BTreeMap<String, Option<String>>,
+    },
 }
 
 /// When something new was heard of a kubelet last.
@@ -58,24 +67,60 @@ pub struct Host {
     settings: Settings,
     /// By the identity of their Nodes.
     heard: BTreeMap<String, Heard>,
+    /// When the cost of a Node without an agent was written last, by its identity.
+    priced: BTreeMap<String, Mono>,
 }
 
 impl Host {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(settings: Settings) -> Host {
-        Host { settings, heard: BTreeMap::new() }
+        Host { settings, heard: BTreeMap::new(), priced: BTreeMap::new() }
     }
 
-    /// What is to be done about all Nodes, as they are at `now`. `wall` is the time for people, if there is one.
+    /// What is to be done about all Nodes, as they are at `now` and cost from here. `wall` is the time for people, if there is one.
     #[must_use]
-    pub fn look(&mut self, nodes: &[Node], now: Mono, wall: Option<&str>) -> Vec<Care> {
-        self.heard.retain(|uid, _| nodes.iter().any(|node| node.uid == *uid));
-        nodes.iter().filter_map(|node| self.look_at(node, now, wall)).collect()
+    pub fn look(
+        &mut self,
+        nodes: &[Node],
+        costs: &Costs,
+        now: Mono,
+        wall: Option<&str>,
+    ) -> Vec<Care> {
+        let known: BTreeSet<&str> = nodes.iter().map(|node| node.uid.as_str()).collect();
+        self.heard.retain(|uid, _| known.contains(uid.as_str()));
+        self.priced.retain(|uid, _| known.contains(uid.as_str()));
+        let care = |node: &Node| match node.annotations.get(VEHICLE) {
+            Some(vehicle) => self.look_at(node, vehicle.clone(), now, wall),
+            None => self.price(node, *costs.get(&node.name)?, now),
+        };
+        nodes.iter().filter_map(care).collect()
     }
 
-    fn look_at(&mut self, node: &Node, now: Mono, wall: Option<&str>) -> Option<Care> {
-        let vehicle = node.annotations.get(VEHICLE)?.clone();
+    /// Keeps the cost at a Node without an agent.
+    fn price(&mut self, node: &Node, cost: Option<u32>, now: Mono) -> Option<Care> {
+        let said = node.annotations.get(NETWORK_COST);
+        let is_news = match (cost, said.and_then(|said| said.parse().ok())) {
+            (Some(cost), Some(said)) => differs(u64::from(cost), said),
+            (Some(_), None) => true,
+            (None, _) => said.is_some(),
+        };
+        let is_early = self.priced.get(&node.uid).is_some_and(|at| now.since(*at) < INTERVAL);
+        if !is_news || is_early {
+            return None;
+        }
+        self.priced.insert(node.uid.clone(), now);
+        let annotation = (NETWORK_COST.to_owned(), cost.map(|cost| cost.to_string()));
+        Some(Care::Price { node: node.name.clone(), annotations: BTreeMap::from([annotation]) })
+    }
+
+    fn look_at(
+        &mut self,
+        node: &Node,
+        vehicle: String,
+        now: Mono,
+        wall: Option<&str>,
+    ) -> Option<Care> {
         let at_ms = node.heard_ms();
         let heard = self.heard.entry(node.uid.clone()).or_insert(Heard { at_ms, since: now });
         let is_news = heard.at_ms != at_ms;
@@ -142,12 +187,13 @@ mod tests {
     fn one_that_left_is_deleted_when_it_is_silent_and_not_before() {
         let mut host = host();
         let leaving = |lease| vec![node("hawk", lease, &[(LEAVING, "for good")])];
-        assert_eq!(host.look(&leaving(1), at(0), None), []);
-        assert_eq!(host.look(&leaving(1), at(59), None), []);
+        assert_eq!(host.look(&leaving(1), &Costs::new(), at(0), None), []);
+        assert_eq!(host.look(&leaving(1), &Costs::new(), at(59), None), []);
         // It still drains.
-        assert_eq!(host.look(&leaving(2), at(60), None), []);
-        assert_eq!(host.look(&leaving(2), at(119), None), []);
-        let [Care::Delete { node, uid, vehicle }] = &host.look(&leaving(2), at(120), None)[..]
+        assert_eq!(host.look(&leaving(2), &Costs::new(), at(60), None), []);
+        assert_eq!(host.look(&leaving(2), &Costs::new(), at(119), None), []);
+        let [Care::Delete { node, uid, vehicle }] =
+            &host.look(&leaving(2), &Costs::new(), at(120), None)[..]
         else {
             panic!("it is not deleted");
         };
@@ -161,9 +207,9 @@ mod tests {
     fn one_that_is_silent_without_a_word_is_lost_once_and_found_again() {
         let mut host = host();
         let silent = vec![node("hawk", 1, &[(NETWORK_COST, "100")])];
-        assert_eq!(host.look(&silent, at(0), None), []);
+        assert_eq!(host.look(&silent, &Costs::new(), at(0), None), []);
         let [Care::Annotate { annotations, text, .. }] =
-            &host.look(&silent, at(60), Some("now"))[..]
+            &host.look(&silent, &Costs::new(), at(60), Some("now"))[..]
         else {
             panic!("it is not lost");
         };
@@ -171,11 +217,47 @@ mod tests {
         assert_eq!(annotations[NETWORK_COST], None);
         assert!(text.contains("did not say that it leaves"), "{text}");
         let marked = |lease| vec![node("hawk", lease, &[(LOST, "now")])];
-        assert_eq!(host.look(&marked(1), at(90), None), []);
-        let [Care::Annotate { annotations, .. }] = &host.look(&marked(2), at(91), None)[..] else {
+        assert_eq!(host.look(&marked(1), &Costs::new(), at(90), None), []);
+        let [Care::Annotate { annotations, .. }] =
+            &host.look(&marked(2), &Costs::new(), at(91), None)[..]
+        else {
             panic!("it is not found");
         };
         assert_eq!(*annotations, BTreeMap::from([(LOST.to_owned(), None)]));
+    }
+
+    #[test]
+    fn who_has_no_agent_gets_its_cost_written_seldom() {
+        let mut host = host();
+        let without = |said: Option<&str>| {
+            let mut node = node("bare", 1, &[]);
+            node.annotations.clear();
+            node.annotations.extend(said.map(|said| (NETWORK_COST.to_owned(), said.to_owned())));
+            vec![node]
+        };
+        let costs = |cost| Costs::from([("bare".to_owned(), cost), ("hawk".to_owned(), Some(7))]);
+        let mut written = |said, cost, seconds| {
+            let care = host.look(&without(said), &costs(cost), at(seconds), None);
+            match &care[..] {
+                [] => None,
+                [Care::Price { annotations, .. }] => Some(annotations[NETWORK_COST].clone()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let some = |text: &str| Some(Some(text.to_owned()));
+        assert_eq!(written(None, None, 0), None);
+        assert_eq!(written(None, Some(200), 1), some("200"));
+        assert_eq!(written(None, Some(200), 2), None, "it is on its way");
+        assert_eq!(written(Some("200"), Some(219), 100), None, "less than a tenth");
+        assert_eq!(written(Some("200"), Some(220), 100), some("220"));
+        assert_eq!(written(Some("220"), Some(900), 130), None, "a moment ago");
+        assert_eq!(written(Some("220"), None, 200), Some(None), "a cost of yesterday misleads");
+        assert_eq!(written(Some("a lot"), Some(0), 300), some("0"));
+        assert_eq!(written(Some("0"), Some(0), 400), None);
+        // Nothing was computed for it yet, and whoever has an agent speaks for itself.
+        assert_eq!(host.look(&without(Some("5")), &Costs::new(), at(500), None), []);
+        let hawk = [node("hawk", 1, &[])];
+        assert_eq!(host.look(&hawk, &costs(None), at(501), None), []);
     }
 
     #[test]
@@ -187,10 +269,10 @@ mod tests {
             // Its clock runs back, a second at a time, from a date far ahead.
             let alive = node("hawk", 10_000_000 - second, &[]);
             let now = at(u64::try_from(second).unwrap());
-            assert_eq!(host.look(&[alive, stranger.clone()], now, None), []);
+            assert_eq!(host.look(&[alive, stranger.clone()], &Costs::new(), now, None), []);
         }
         assert_eq!(host.heard.len(), 1);
-        assert_eq!(host.look(&[], at(700), None), []);
+        assert_eq!(host.look(&[], &Costs::new(), at(700), None), []);
         assert!(host.heard.is_empty(), "what is gone is forgotten");
     }
 }

@@ -74,12 +74,7 @@ impl LinkState {
     /// reached at all, it is by another way.
     #[must_use]
     pub const fn to(reach: Reach, strained: bool) -> LinkState {
-        let cost = match reach {
-            Reach::Own => Some(0),
-            Reach::Reachable { cost } => Some(cost),
-            Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
-        };
-        LinkState { cost, strained }
+        LinkState { cost: reach.cost(), strained }
     }
 }
 

@@ -8,14 +8,15 @@ mod serving;
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use self::registrar::{Registrar, Withdrawal};
+use super::Beside;
 use super::kube::{Cluster, Credential};
 use crate::config::Config;
 use crate::core::agent::Input;
-use crate::core::membership::custom_metrics::{Own, Seat};
+use crate::core::membership::custom_metrics::{Costs, Own, Seat};
 use crate::core::membership::host::{Care, Host, Settings};
 use crate::core::membership::kube::written;
 use crate::core::membership::{CaHash, Server};
@@ -36,7 +37,7 @@ const NEWS_MAX: usize = 64;
 
 /// Begins to look after the cluster of `[host]`. `None` when there is none. What is served is answered by whom `http` asks.
 #[must_use]
-pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Input>> {
+pub fn start(config: &Config, http: &http::Server) -> Option<Beside> {
     let server = Server::parse(config.host.server.as_deref()?).ok()?;
     let ca = CaHash::parse(config.host.ca_hash.as_deref()?)?;
     let credential = Credential::Token { file: config.host.account_file.clone()? };
@@ -54,13 +55,16 @@ pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Inpu
     let mut withdrawal = Withdrawal::owed(config);
     let pause_max = if registrar.is_some() { LOOK_EVERY_SERVING_MAX } else { LOOK_EVERY_MAX };
     let (told, news) = mpsc::channel(NEWS_MAX);
+    let (costs, priced) = watch::channel(Costs::new());
     tokio::spawn(async move {
         let mut cluster = Cluster::new(vec![server], ca, credential);
         let mut host = Host::new(settings);
         let pause = (settings.silent_after / LOOKS).min(pause_max);
         // The loop has ended when nobody listens any more.
         while !told.is_closed() {
-            let mut news = round(&mut cluster, &mut host, &own).await;
+            // Those of the Nodes as they were at the round before.
+            let costs = priced.borrow().clone();
+            let mut news = round(&mut cluster, &mut host, &own, &costs).await;
             if let Some(registrar) = &mut registrar {
                 news.extend(registrar.round(&mut cluster).await);
             }
@@ -79,7 +83,7 @@ pub fn start(config: &Config, http: &http::Server) -> Option<mpsc::Receiver<Inpu
             sleep(pause).await;
         }
     });
-    Some(news)
+    Some(Beside { news, costs })
 }
 
 fn warning(kind: &'static str, text: String) -> Input {
@@ -87,7 +91,7 @@ fn warning(kind: &'static str, text: String) -> Input {
 }
 
 /// One look, and what follows from it.
-async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own) -> Vec<Input> {
+async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own, costs: &Costs) -> Vec<Input> {
     let members = match cluster.members().await {
         Ok(members) => members,
         Err(outcome) => {
@@ -111,19 +115,26 @@ async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own) -> Vec<Input> 
         );
         news.push(warning("host-blind", text));
     }
-    for care in host.look(&members.nodes, now.mono, wall.as_deref()) {
+    for care in host.look(&members.nodes, costs, now.mono, wall.as_deref()) {
         let (outcome, done) = match care {
+            Care::Price { node, annotations } => {
+                let outcome = cluster.annotate(&node, &annotations).await;
+                tracing::debug!("wrote the network cost at {node}: {outcome:?}");
+                (outcome, None)
+            }
             Care::Delete { node, uid, vehicle } => {
                 let outcome = cluster.delete(&node, Some(&uid), &vehicle).await;
                 let text = format!("deleted the Node {node} of {vehicle}, which has left");
-                (outcome, Input::Notice { severity: Severity::Info, kind: "host-deleted", text })
+                let kind = "host-deleted";
+                (outcome, Some(Input::Notice { severity: Severity::Info, kind, text }))
             }
             Care::Annotate { node, annotations, text, .. } => {
-                (cluster.annotate(&node, &annotations).await, warning("host-member", text))
+                let outcome = cluster.annotate(&node, &annotations).await;
+                (outcome, Some(warning("host-member", text)))
             }
         };
         match outcome.hindrance() {
-            None => news.push(done),
+            None => news.extend(done),
             Some(text) => news.push(warning("host-failed", text.to_owned())),
         }
     }

@@ -2,7 +2,8 @@
 //! made of what is seen is decided in [`crate::core::membership::preflight`].
 //!
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
-//! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
+//! only when [`Plan::with_token`] says so, once, or twice to a server that is old or does not know it: checking one costs a
+//! server 32 MiB and a good part of a second.
 
 #[cfg(feature = "kubernetes")]
 mod account;
@@ -30,10 +31,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use rustls::{CertificateError, ClientConfig};
+use tokio::sync::{mpsc, watch};
 
 use self::probe::{Answer, Part, Target, Trouble, ask, route};
 use self::trust::Bundle;
 use crate::config;
+use crate::core::agent::Input;
+use crate::core::membership::custom_metrics::Costs;
 use crate::core::membership::preflight::{
     self, Cure, Finding, NO_K3S, REQUEST_MAX, REQUESTS, Stage,
 };
@@ -43,6 +47,15 @@ use crate::shell::{clock, tls};
 
 /// Mode bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
+
+/// What is done for the members of the cluster beside this machine, in a task of its own.
+#[derive(Debug)]
+pub struct Beside {
+    /// What it saw and did, for the loop.
+    pub news: mpsc::Receiver<Input>,
+    /// What the Nodes cost that it told of last.
+    pub costs: watch::Sender<Costs>,
+}
 
 /// What goes along with a request, if anything does.
 struct Content(Option<Bytes>);
@@ -280,8 +293,12 @@ async fn target_stages(
 
     let Some(token) = token else { return Ok(()) };
     let authorization = token.authorization();
-    let asked =
-        ask(target, &trusted, "/v1-k3s/readyz", Some(authorization.as_str()), REQUEST_MAX).await;
+    let ask = async |path| ask(target, &trusted, path, Some(&authorization), REQUEST_MAX).await;
+    let mut asked = ask("/v1-k3s/readyz").await;
+    if matches!(&asked, Ok(answer) if matches!(answer.status, 401 | 404)) {
+        // Older servers (seen: 1.21) have no such path and let their API answer, which knows nothing of tokens.
+        asked = ask("/v1-k3s/config").await;
+    }
     match asked {
         Ok(answer) => end(preflight::token(answer.status)),
         Err(trouble) => end(Finding { stage: Stage::Token, ..refused(trouble, server, target) }),

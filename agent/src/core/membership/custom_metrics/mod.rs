@@ -139,6 +139,22 @@ pub fn mapped(state: &State) -> Option<Mapped> {
     Some(mapped)
 }
 
+/// Network costs of the cluster's Nodes by name, as this vehicle sees them; `None` for one that is out of reach.
+pub type Costs = BTreeMap<String, Option<u32>>;
+
+/// The cost of every Node; none as long as no cluster was seen.
+#[must_use]
+pub fn costs(state: &State) -> Costs {
+    let locator = Locator::new(&state.vehicles, state.mesh.view.as_deref());
+    let seats = state.seats.iter().flatten();
+    let cost = |seat: &Seat| match place(state, &locator, seat) {
+        Place::Here => Some(0),
+        Place::Nowhere => None,
+        Place::Mesh(vehicle) => vehicle.reach.cost(),
+    };
+    seats.map(|seat| (seat.name.clone(), cost(seat))).collect()
+}
+
 fn place<'s>(state: &'s State, locator: &Locator<'s>, seat: &Seat) -> Place<'s> {
     if seat.is_own {
         return Place::Here;
@@ -277,8 +293,7 @@ fn value(state: &State, place: Place<'_>, metric: &str, unreachable: i64) -> (i6
         Place::Mesh(vehicle) => {
             let cost = match vehicle.reach {
                 _ if metric == RAW => vehicle.raw_cost,
-                Reach::Reachable { cost } => Some(cost),
-                Reach::Own | Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,
+                reach => reach.cost(),
             };
             (cost.map_or(unreachable, i64::from), vehicle.fresh_at.unwrap_or(seen_at))
         }

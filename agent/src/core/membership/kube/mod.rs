@@ -29,7 +29,8 @@ pub use self::drain::{DrainPolicy, Loss, Progress};
 pub use self::json::Page;
 pub use self::names::{MemberName, label, node_name};
 pub use self::node::{Node, Owner, Taint};
-pub use self::publish::{Announcement, Publisher, Word};
+pub(in crate::core::membership) use self::publish::differs;
+pub use self::publish::{Announcement, INTERVAL, Publisher, Word};
 pub use self::when::{wall_ms, written};
 
 /// Begin of every key of ours, see the module's documentation.

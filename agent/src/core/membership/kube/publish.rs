@@ -118,7 +118,7 @@ impl Word {
 }
 
 /// By a tenth or more of what it was, or from or to nothing.
-fn differs(now: u64, before: u64) -> bool {
+pub(in crate::core::membership) fn differs(now: u64, before: u64) -> bool {
     (now == 0) != (before == 0)
         || now.abs_diff(before).saturating_mul(10) >= before.max(1) && now != before
 }

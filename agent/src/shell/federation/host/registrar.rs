@@ -64,7 +64,12 @@ impl Registrar {
 
     /// Does what is still to be done, and looks whether what was done still holds. The news are what has changed.
     pub(super) async fn round(&mut self, cluster: &mut Cluster) -> Option<Input> {
-        let (severity, text) = match self.look(cluster).await {
+        let mut seen = self.look(cluster).await;
+        if seen.is_err() {
+            // Somebody may have changed an APIService in between, as its controllers do when it is new.
+            seen = self.look(cluster).await;
+        }
+        let (severity, text) = match seen {
             Ok(()) => (Severity::Info, format!("the cluster is served {GROUP} on {}", self.listen)),
             Err(text) => (Severity::Warning, text),
         };
