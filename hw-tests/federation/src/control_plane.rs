@@ -17,6 +17,7 @@ use crate::anchor::Kind;
 use crate::ground::Ground;
 use crate::host::Host;
 use crate::https::{Answer, Call, Server, Trust, block_on};
+use crate::k3s::agent::MAIN_FILE;
 use crate::k3s::supervisor::{Fault, Order, POD_NETWORK, Reply, SERVICE_NETWORK, Settings};
 use crate::k3s::token::fingerprint;
 use crate::k3s::{BOOTSTRAP_GROUP, PORT};
@@ -45,6 +46,24 @@ const SERVICE_ADDRESS: &str = "10.43.0.1";
 /// How soon a silent node counts as lost. Kubernetes waits 40 s; no test should.
 pub const NODE_GRACE: Duration = Duration::from_secs(8);
 
+/// The same for a real k3s, whose kubelets renew their Leases every 10 s, which cannot be configured.
+const K3S_NODE_GRACE: Duration = Duration::from_secs(25);
+
+/// Nothing routes service addresses here; aggregated APIs are reached at their endpoints.
+const AGGREGATOR_ROUTING: &str = "enable-aggregator-routing=true";
+
+/// Where a real k3s server has its certificates.
+const K3S_TLS: &str = "/var/lib/rancher/k3s/server/tls";
+
+/// What its authorities and identities are called there, and here.
+const K3S_PKI: [(&str, &str); 5] = [
+    ("server-ca", "server-ca"),
+    ("client-ca", "client-ca"),
+    ("request-header-ca", "request-header-ca"),
+    ("client-admin", "admin"),
+    ("client-auth-proxy", "auth-proxy"),
+];
+
 /// A program of a control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
@@ -58,6 +77,8 @@ pub enum Part {
     Scheduler,
     /// The double's half: joins, and everything else passed on to the API.
     Supervisor,
+    /// A real k3s, which is all of the others.
+    K3s,
 }
 
 impl Part {
@@ -69,6 +90,7 @@ impl Part {
             Part::ControllerManager => "kube-controller-manager",
             Part::Scheduler => "kube-scheduler",
             Part::Supervisor => "supervisor",
+            Part::K3s => "k3s",
         }
     }
 }
@@ -108,14 +130,21 @@ pub struct Options {
     pub shape: Shape,
     /// Names and addresses that the server's certificate has beside 127.0.0.1 and the service's; `None` is the host's address.
     pub names: Option<Vec<String>>,
-    /// The authority of servers is an intermediate one, so that `/cacerts` serves two certificates.
+    /// The authority of servers is an intermediate one, so that `/cacerts` serves two certificates. Only for the double.
     pub chained: bool,
+    /// A real k3s is to run, when there is one; the double otherwise.
+    pub k3s: bool,
 }
 
 impl Options {
     /// The usual control plane of this shape.
     pub fn new(shape: Shape) -> Options {
-        Options { shape, names: None, chained: false }
+        Options { shape, names: None, chained: false, k3s: false }
+    }
+
+    /// Everything that a federation needs, as a real k3s when there is one.
+    pub fn k3s() -> Options {
+        Options { k3s: true, ..Options::new(Shape::Federation) }
     }
 }
 
@@ -131,6 +160,8 @@ pub struct ControlPlane {
     server_ca: String,
     agent_secret: String,
     server_secret: String,
+    /// A real k3s.
+    k3s: Option<PathBuf>,
     running: Mutex<BTreeMap<Part, Process>>,
 }
 
@@ -143,11 +174,17 @@ impl ControlPlane {
         options: &Options,
     ) -> Result<ControlPlane, String> {
         let programs = Programs::find()?;
-        let host = ground.host(Kind::Plain, name, address)?;
+        let k3s = programs.k3s.clone().filter(|_| options.k3s);
+        // k3s has places of its own, where one of this machine's may be.
+        let kind = if k3s.is_some() { Kind::Machine } else { Kind::Plain };
+        let host = ground.host(kind, name, address)?;
         let pki = host.folder().join("pki");
         fs::create_dir_all(&pki).map_err(|e| format!("making {}: {e}", pki.display()))?;
-        let server_ca = write_pki(&pki, name, address, options)?;
-        let plane = ControlPlane {
+        let server_ca = match k3s {
+            Some(_) => String::new(),
+            None => write_pki(&pki, name, address, options)?,
+        };
+        let mut plane = ControlPlane {
             host,
             address,
             shape: options.shape,
@@ -157,11 +194,18 @@ impl ControlPlane {
             server_ca,
             agent_secret: secret()?,
             server_secret: secret()?,
+            k3s,
             running: Mutex::default(),
         };
-        plane.write_settings()?;
-        for part in options.shape.parts() {
-            plane.start_part(*part)?;
+        if plane.k3s.is_some() {
+            plane.configure_k3s(options)?;
+            plane.start_part(Part::K3s)?;
+            plane.server_ca = plane.adopt_pki()?;
+        } else {
+            plane.write_settings()?;
+            for part in options.shape.parts() {
+                plane.start_part(*part)?;
+            }
         }
         plane.wait_ready()?;
         Ok(plane)
@@ -170,6 +214,11 @@ impl ControlPlane {
     /// The host it runs on.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Whether it is a real k3s.
+    pub fn is_real(&self) -> bool {
+        self.k3s.is_some()
     }
 
     /// Its address.
@@ -358,6 +407,9 @@ impl ControlPlane {
     }
 
     fn order(&self, order: &Order) -> Result<Reply, String> {
+        if self.k3s.is_some() {
+            return Err("a real k3s takes no orders from tests; start the double".to_owned());
+        }
         let failed = |e: std::io::Error| format!("ordering the supervisor: {e}");
         let mut stream = UnixStream::connect(self.control()).map_err(failed)?;
         let line = serde_json::to_string(order).map_err(|e| format!("writing an order: {e}"))?;
@@ -376,27 +428,61 @@ impl ControlPlane {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an operator of a small server for joins would write.
+    fn configure_k3s(&self, options: &Options) -> Result<(), String> {
+        let address = self.address.to_string();
+        let names = options.names.clone().unwrap_or_else(|| vec![address.clone()]);
+        let grace = format!("node-monitor-grace-period={}s", K3S_NODE_GRACE.as_secs());
+        let settings = serde_json::json!({
+            "token": self.server_secret,
+            "agent-token": self.agent_secret,
+            "node-ip": [address],
+            "advertise-address": self.address,
+            "tls-san": names,
+            "disable-agent": true,
+            "disable": ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"],
+            "disable-network-policy": true,
+            "kube-apiserver-arg": [AGGREGATOR_ROUTING],
+            "kube-controller-manager-arg": ["node-monitor-period=1s", grace],
+        });
+        // JSON is YAML.
+        self.host.write(MAIN_FILE, &settings.to_string())
+    }
+
+    /// Waits until a real k3s has made its authorities and identities, and puts them where those of the double are; gives what
+    /// `/cacerts` serves.
+    fn adopt_pki(&self) -> Result<String, String> {
+        let made = wait_for("k3s to make its certificates", READY_TIMEOUT, || {
+            if let Some(words) = self.last_words() {
+                return Err(words);
+            }
+            let made = |(name, _): &(&str, &str)| {
+                let file = self.host.path(K3S_TLS).join(name);
+                ["crt", "key"].iter().all(|kind| file.with_extension(kind).exists())
+            };
+            Ok(K3S_PKI.iter().all(made).then_some(()))
+        });
+        made.map_err(|e| format!("{e}{}", self.all_last_words()))?;
+        for (theirs, ours) in K3S_PKI {
+            let [certificate, key] =
+                ["crt", "key"].map(|kind| format!("{K3S_TLS}/{theirs}.{kind}"));
+            // Theirs is in a form that not everything here reads.
+            let key = self.host.run("openssl", &["pkcs8", "-topk8", "-nocrypt", "-in", &key])?;
+            let identity = Identity { certificate: self.host.read(&certificate)?, key };
+            identity.write(&self.pki, ours)?;
+        }
+        self.write_kubeconfigs(&format!("127.0.0.1:{PORT}"), &["admin"])?;
+        self.host.read(&format!("{K3S_TLS}/server-ca.crt"))
+    }
+
     /// Kubeconfigs of the parts and the supervisor's settings.
     fn write_settings(&self) -> Result<(), String> {
         let api = match self.shape {
             Shape::Api | Shape::Cluster => format!("127.0.0.1:{PORT}"),
             Shape::Federation => BEHIND.to_owned(),
         };
-        let write = |name: &str, text: String| {
-            let path = self.pki.join(name);
-            fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))
-        };
-        let ca = self.pki.join("server-ca.crt");
-        for (name, address) in [
-            ("controller-manager", api.clone()),
-            ("scheduler", api.clone()),
-            ("admin", format!("127.0.0.1:{PORT}")),
-        ] {
-            let [certificate, key] =
-                ["crt", "key"].map(|kind| self.pki.join(format!("{name}.{kind}")));
-            let text = kubeconfig(&format!("https://{address}"), &ca, &certificate, &key);
-            write(&format!("{name}.kubeconfig"), text)?;
-        }
+        self.write_kubeconfigs(&api, &["controller-manager", "scheduler"])?;
+        self.write_kubeconfigs(&format!("127.0.0.1:{PORT}"), &["admin"])?;
         let settings = Settings {
             listen: (Ipv4Addr::UNSPECIFIED, PORT).into(),
             advertised: vec![format!("{}:{PORT}", self.address)],
@@ -408,11 +494,29 @@ impl ControlPlane {
         };
         let text = serde_json::to_string_pretty(&settings)
             .map_err(|e| format!("writing the supervisor's settings: {e}"))?;
-        write("supervisor.json", text)
+        self.write_beside_pki("supervisor.json", &text)
+    }
+
+    /// Kubeconfigs of the identities with these names, for the API at `address`.
+    fn write_kubeconfigs(&self, address: &str, names: &[&str]) -> Result<(), String> {
+        let ca = self.pki.join("server-ca.crt");
+        for name in names {
+            let [certificate, key] =
+                ["crt", "key"].map(|kind| self.pki.join(format!("{name}.{kind}")));
+            let text = kubeconfig(&format!("https://{address}"), &ca, &certificate, &key);
+            self.write_beside_pki(&format!("{name}.kubeconfig"), &text)?;
+        }
+        Ok(())
+    }
+
+    fn write_beside_pki(&self, name: &str, text: &str) -> Result<(), String> {
+        let path = self.pki.join(name);
+        fs::write(&path, text).map_err(|e| format!("writing {}: {e}", path.display()))
     }
 
     fn program(&self, part: Part) -> PathBuf {
         match part {
+            Part::K3s => self.k3s.clone().unwrap_or_default(),
             Part::Etcd => self.programs.etcd.clone(),
             Part::Supervisor => self.double.clone(),
             Part::ApiServer | Part::ControllerManager | Part::Scheduler => {
@@ -456,6 +560,7 @@ impl ControlPlane {
                 "--leader-elect=false".to_owned(),
             ],
             Part::Supervisor => vec!["supervisor".to_owned(), pki("supervisor.json")],
+            Part::K3s => vec!["server".to_owned()],
         }
     }
 
@@ -479,11 +584,10 @@ impl ControlPlane {
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             "--requestheader-group-headers=X-Remote-Group",
             "--requestheader-username-headers=X-Remote-User",
-            // Nothing routes service addresses here; aggregated APIs are reached at their endpoints.
-            "--enable-aggregator-routing=true",
         ];
         let mut arguments: Vec<String> = plain.map(str::to_owned).to_vec();
         arguments.extend([
+            format!("--{AGGREGATOR_ROUTING}"),
             format!("--etcd-servers={ETCD}"),
             format!("--bind-address={bind}"),
             format!("--secure-port={port}"),

@@ -1,6 +1,6 @@
 //! The ground: a switch with hosts, and the links between them, which can be cut and shaped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ pub struct Ground {
     folder: PathBuf,
     // Before the switch, on which they work.
     shaped: Mutex<BTreeMap<Ipv4Addr, Shaped>>,
+    /// Links that are cut, also while nobody is at their end.
+    cut: Mutex<BTreeSet<Ipv4Addr>>,
     switch: Host,
 }
 
@@ -55,7 +57,7 @@ impl Ground {
         let switch = Host::start(Kind::Plain, "switch", folder.join("switch"), &equipment.double)?;
         switch.run("ip", &["link", "add", BRIDGE, "type", "bridge"])?;
         switch.run("ip", &["link", "set", BRIDGE, "up"])?;
-        Ok(Ground { equipment, folder, shaped: Mutex::default(), switch })
+        Ok(Ground { equipment, folder, shaped: Mutex::default(), cut: Mutex::default(), switch })
     }
 
     /// What it was made with.
@@ -80,20 +82,26 @@ impl Ground {
         host.run("ip", &["link", "set", "eth0", "up"])?;
         host.run("ip", &["route", "add", "default", "dev", "eth0"])?;
         know_neighbours(&host, address)?;
-        let shape = self.shaped().get(&address).map(|shaped| (shaped.traits, shaped.seed));
+        let was_cut = locked(&self.cut).contains(&address);
+        let shape = locked(&self.shaped).get(&address).map(|shaped| (shaped.traits, shaped.seed));
         if let Some((traits, seed)) = shape {
             self.shape(&host, address, traits, seed)?;
+        }
+        if was_cut {
+            self.cut(address)?;
         }
         Ok(host)
     }
 
     /// Cuts the link of the host with this address: its interface stays up, and nothing comes through.
     pub fn cut(&self, address: Ipv4Addr) -> Result<(), String> {
+        locked(&self.cut).insert(address);
         self.switch_network(&["link", "set", &joint(self.is_shaped(address), address), "nomaster"])
     }
 
     /// Restores a link that was cut.
     pub fn restore(&self, address: Ipv4Addr) -> Result<(), String> {
+        locked(&self.cut).remove(&address);
         let joint = joint(self.is_shaped(address), address);
         self.switch_network(&["link", "set", &joint, "master", BRIDGE])
     }
@@ -108,7 +116,8 @@ impl Ground {
         seed: u64,
     ) -> Result<(), String> {
         let [port, outer, inner] = [port(address), joint(true, address), far_end(address)];
-        if self.shaped().remove(&address).is_none() {
+        locked(&self.cut).remove(&address);
+        if locked(&self.shaped).remove(&address).is_none() {
             let peer = ["type", "veth", "peer", "name", &inner];
             self.switch_network(&[&["link", "add", &outer][..], &peer[..]].concat())?;
             self.on_switch("ethtool", &[&["-K", &outer][..], &WHOLE_FRAMES[..]].concat())?;
@@ -120,17 +129,12 @@ impl Ground {
         let path = format!("/proc/{}/ns/net", self.switch.pid());
         let network = File::open(&path).map_err(|e| format!("opening {path}: {e}"))?;
         let relay = Relay::start(network, [&port, &inner], traits, seed)?;
-        self.shaped().insert(address, Shaped { traits, seed, _relay: relay });
+        locked(&self.shaped).insert(address, Shaped { traits, seed, _relay: relay });
         Ok(())
     }
 
     fn is_shaped(&self, address: Ipv4Addr) -> bool {
-        self.shaped().contains_key(&address)
-    }
-
-    fn shaped(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Shaped>> {
-        // A test that panicked while it held this left the map whole.
-        self.shaped.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.shaped).contains_key(&address)
     }
 
     fn switch_network(&self, words: &[&str]) -> Result<(), String> {
@@ -147,6 +151,11 @@ impl Ground {
         let error = String::from_utf8_lossy(&output.stderr);
         Err(format!("`{program} {}` on the switch failed: {}", words.join(" "), error.trim()))
     }
+}
+
+/// A test that panicked while it held one of the maps left it whole.
+fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Hardware address of a host.

@@ -26,6 +26,8 @@ pub struct Programs {
     pub kubernetes: PathBuf,
     /// etcd: from the same folder when it is there, else the system's.
     pub etcd: PathBuf,
+    /// A real k3s, when the search path has one. The double stands in for it where tests do not need to give it orders.
+    pub k3s: Option<PathBuf>,
 }
 
 impl Programs {
@@ -60,7 +62,7 @@ impl Programs {
         } else {
             find("etcd").ok_or("etcd is missing; as root: apt-get install etcd-server")?
         };
-        Ok(Programs { kubernetes, etcd })
+        Ok(Programs { kubernetes, etcd, k3s: find("k3s") })
     }
 
     /// Path of one of Kubernetes's programs.

@@ -12,6 +12,7 @@ use crate::anchor::{self, CGROUPS};
 use crate::host::Host;
 use crate::k3s::agent::HEARTBEAT;
 use crate::process::{Process, wait_for};
+use crate::programs::Programs;
 use crate::vehicle::{HEARTBEAT_S, Vehicle};
 
 /// k3s's unit for agents.
@@ -112,21 +113,40 @@ pub fn property(host: &Host, name: &str) -> Result<String, String> {
     Ok(host.run("systemctl", &show)?.trim().to_owned())
 }
 
-/// Installs k3s's unit as its installer does, with the agent half of the double as its program: with a real kubelet when
-/// `node`. Settings beside the files may go to `k3s-agent.service.env`.
+/// Installs the double's agent half as [`install_k3s`] installs k3s: with a real kubelet when `node`.
 pub fn install_unit(vehicle: &Vehicle, node: bool) -> Result<(), String> {
     let mut environment = vec![(HEARTBEAT, HEARTBEAT_S.to_owned())];
-    environment.push(("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin"));
     if node {
         environment.extend(vehicle.node_environment()?);
     }
+    install(vehicle, vehicle.double(), environment)
+}
+
+/// Installs k3s's unit as its installer does. Settings beside the files may go to `k3s-agent.service.env`. The program is a real
+/// k3s when there is one, with a kubelet that runs pods; else the double, which has a kubelet when `node`.
+pub fn install_k3s(vehicle: &Vehicle, node: bool) -> Result<(), String> {
+    match &Programs::find()?.k3s {
+        Some(k3s) => {
+            vehicle.prepare_k3s()?;
+            install(vehicle, k3s, Vec::new())
+        }
+        None => install_unit(vehicle, node),
+    }
+}
+
+fn install(
+    vehicle: &Vehicle,
+    program: &Path,
+    mut environment: Vec<(&str, String)>,
+) -> Result<(), String> {
+    environment.push(("PATH", std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin"));
     let environment: String = environment
         .iter()
         .map(|(name, value)| format!("Environment=\"{name}={value}\"\n"))
         .collect();
     let unit = format!(
         "[Unit]\n\
-         Description=Lightweight Kubernetes (double)\n\
+         Description=Lightweight Kubernetes\n\
          Wants=network-online.target\n\
          After=network-online.target\n\
          [Service]\n\
@@ -138,12 +158,12 @@ pub fn install_unit(vehicle: &Vehicle, node: bool) -> Result<(), String> {
          TimeoutStartSec=0\n\
          Restart=always\n\
          RestartSec=5s\n\
-         ExecStart={double} agent\n\
+         ExecStart={program} agent\n\
          StandardOutput=append:{log}\n\
          StandardError=append:{log}\n\
          [Install]\n\
          WantedBy=multi-user.target\n",
-        double = vehicle.double().display(),
+        program = program.display(),
         log = vehicle.host().log_of("k3s-agent").display(),
     );
     vehicle.host().write(&format!("{UNITS}/{UNIT}"), &unit)?;

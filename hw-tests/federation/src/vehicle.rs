@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::anchor::{self, Kind};
 use crate::ground::{Equipment, Ground};
 use crate::host::Host;
-use crate::image;
+use crate::image::{self, IMAGE};
 use crate::k3s::agent::{CGROUP, HEARTBEAT, KUBELET, MAIN_FILE};
 use crate::process::Process;
 use crate::programs::Programs;
@@ -85,6 +85,32 @@ impl Vehicle {
 
     /// Prepares for a real kubelet, and gives the environment that makes the agent half start it.
     pub fn node_environment(&self) -> Result<Vec<(&'static str, String)>, String> {
+        let group = self.prepare_node()?;
+        let kubelet = Programs::find()?.kubernetes("kubelet").display().to_string();
+        Ok(vec![(KUBELET, kubelet), (CGROUP, group)])
+    }
+
+    /// Writes what an operator of a real k3s agent would set beside the cluster, on a machine of which others use the rest.
+    pub fn prepare_k3s(&self) -> Result<(), String> {
+        let group = self.prepare_node()?;
+        let settings = serde_json::json!({
+            "pause-image": IMAGE,
+            "kubelet-arg": [
+                format!("cgroup-root=/{group}"),
+                format!("kubelet-cgroups=/{group}"),
+                format!("runtime-cgroups=/{group}"),
+                "enforce-node-allocatable=",
+                "eviction-hard=memory.available<1Mi,nodefs.available<1Mi,imagefs.available<1Mi",
+                "image-gc-high-threshold=100",
+                "volume-plugin-dir=/var/lib/kubelet/volume-plugins",
+            ],
+        });
+        // JSON is YAML.
+        self.host.write(&format!("{MAIN_FILE}.d/10-machine.yaml"), &settings.to_string())
+    }
+
+    /// The rig's image where k3s takes images from, and a control group for the vehicle, which it names.
+    fn prepare_node(&self) -> Result<String, String> {
         let archive = image::archive(&self.images)?;
         let ready = self.host.path("/var/lib/rancher/k3s/agent/images");
         let failed = |e: std::io::Error| format!("giving {} an image: {e}", self.name());
@@ -92,8 +118,7 @@ impl Vehicle {
         fs::copy(archive, ready.join("pod.tar")).map_err(failed)?;
         let group = anchor::cgroup(self.host.folder());
         anchor::make_cgroups(&group)?;
-        let kubelet = Programs::find()?.kubernetes("kubelet").display().to_string();
-        Ok(vec![(KUBELET, kubelet), (CGROUP, group)])
+        Ok(group)
     }
 
     fn agent(&self) -> Command {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use federation::systemd::{Manager, install_unit};
+use federation::systemd::{Manager, install_k3s};
 use federation::{Host, Process, Vehicle, wait_for};
 use serde_json::json;
 
@@ -12,9 +12,7 @@ use serde_json::json;
 mod snapshot;
 
 use self::snapshot::{assert_same, snapshot};
-use crate::{
-    LIMIT, RED, authority_of, container, pod, running, shared, vehicle, wait_pods_allowed,
-};
+use crate::{LIMIT, authority_of, container, home, pod, running, vehicle, wait_pods_allowed};
 
 /// The hands do something on a vehicle, and it has to be done.
 fn use_hands(vehicle: &Vehicle, words: &[&str]) -> String {
@@ -27,12 +25,20 @@ fn use_hands(vehicle: &Vehicle, words: &[&str]) -> String {
 /// What the kernel has, without two mounts that are nobody's: the first named network mounts the folder of all, and the kubelet
 /// makes its folder shared, which is a mount here and a plain folder elsewhere.
 fn kernel(host: &Host) -> BTreeSet<String> {
-    let mut lines = snapshot(host);
     let nobodys = [" /run/netns rw", " /var/lib/kubelet rw"];
-    lines.retain(|line| {
+    let is_somebodys = |line: &String| {
         !line.starts_with("file ") && !nobodys.iter().any(|part| line.contains(part))
-    });
-    lines
+    };
+    snapshot(host).into_iter().filter(is_somebodys).filter_map(rule).collect()
+}
+
+/// Of a firewall only rules and the chains that somebody made: who looks into a table leaves it behind empty.
+fn rule(line: String) -> Option<String> {
+    let Some((program, rest)) = line.split_once("-save *") else { return Some(line) };
+    let words: Vec<&str> = rest.splitn(3, ' ').collect();
+    let [table, _, text] = words[..] else { return None };
+    let is_somebodys = text.starts_with("-A ") || text.ends_with(" -");
+    is_somebodys.then(|| format!("{program} {table} {text}"))
 }
 
 /// A program whose name is that of Kubernetes' own.
@@ -48,11 +54,11 @@ fn other_kubelet(host: &Host) -> Process {
 
 #[test]
 fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
-    let red = &shared().red;
+    let red = home();
     let vehicle = vehicle("leaves", 34);
     let host = vehicle.host();
     let _manager = Manager::start(&vehicle).unwrap();
-    install_unit(&vehicle, true).unwrap();
+    install_k3s(&vehicle, true).unwrap();
     // The rules of a machine that never had any look otherwise than those of one that has none any more.
     host.run("sh", &["-euc", "for i in iptables-nft iptables-legacy ip6tables-nft; do $i -N MINE; $i -t nat -N MINE; done"])
         .unwrap();
@@ -60,8 +66,15 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
 
     let token = red.agent_token().unwrap();
     let hash = authority_of(red).to_string();
-    let equip =
-        ["equip", "red", &RED.to_string(), &token, &hash, "leaves", &vehicle.address().to_string()];
+    let equip = [
+        "equip",
+        "red",
+        &red.address().to_string(),
+        &token,
+        &hash,
+        "leaves",
+        &vehicle.address().to_string(),
+    ];
     use_hands(&vehicle, &equip);
     use_hands(&vehicle, &["start"]);
     red.wait_node("leaves", "True", LIMIT).unwrap();
@@ -73,7 +86,7 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
         "volumes": [{ "name": "memory", "emptyDir": { "medium": "Memory" } }],
     });
     red.apply(&pod("leaves", &spec).to_string()).unwrap();
-    let before_clean_up = running("leaves").unwrap();
+    let before_clean_up = running(red, "leaves").unwrap();
     let during = kernel(host);
     for kind in ["mount", "process", "link"] {
         let more = during.difference(&before).any(|line| line.starts_with(kind));
@@ -89,7 +102,7 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     use_hands(&vehicle, &["start"]);
     red.wait_node("leaves", "True", LIMIT).unwrap();
     wait_for("another container", LIMIT, || {
-        Ok((running("leaves")? != before_clean_up).then_some(()))
+        Ok((running(red, "leaves")? != before_clean_up).then_some(()))
     })
     .unwrap();
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod catalogue;
 mod control_plane;
 mod hands;
 mod join;
@@ -16,6 +17,7 @@ mod metrics;
 mod pods;
 mod preflight;
 mod rbac;
+mod rider;
 mod supervisor;
 
 use std::net::Ipv4Addr;
@@ -25,7 +27,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use federation::image::IMAGE;
-use federation::{ControlPlane, Equipment, Ground, Options, Process, Shape, Vehicle, wait_for};
+use federation::{
+    ControlPlane, Equipment, Ground, Options, Process, Programs, Shape, Vehicle, wait_for,
+};
 use outrider::core::membership::{CaHash, Token};
 use serde_json::{Value, json};
 
@@ -38,6 +42,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Address of `red`.
 const RED: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+
+/// Address of the real k3s, when there is one.
+const K3S: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 16);
 
 /// Address of a second control plane.
 const PURPLE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 12);
@@ -64,6 +71,17 @@ fn shared() -> &'static Shared {
         Ok(Shared { ground, red })
     };
     SHARED.get_or_init(start).as_ref().unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The cluster of the vehicles that carry the whole program: a real k3s when the search path has one, else `red`.
+fn home() -> &'static ControlPlane {
+    static REAL: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
+    let Shared { ground, red } = shared();
+    if Programs::find().unwrap().k3s.is_none() {
+        return red;
+    }
+    let start = || ControlPlane::start(ground, "real", K3S, &Options::k3s());
+    REAL.get_or_init(start).as_ref().unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// Applies the roles that all vehicles share, and the host's. Of two that make the same at the same time one fails.
@@ -116,11 +134,11 @@ fn pod(name: &str, spec: &Value) -> Value {
     })
 }
 
-/// The container of a pod of `red`, once it runs.
-fn running(pod: &str) -> Result<String, String> {
+/// The container of a pod, once it runs.
+fn running(plane: &ControlPlane, pod: &str) -> Result<String, String> {
     let path = format!("/api/v1/namespaces/default/pods/{pod}");
     wait_for("the pod to run", LIMIT, || {
-        let pod = shared().red.get(&path)?.unwrap_or_default();
+        let pod = plane.get(&path)?.unwrap_or_default();
         let status = &pod["status"]["containerStatuses"][0];
         Ok(status["state"]["running"].is_object().then(|| status["containerID"].to_string()))
     })

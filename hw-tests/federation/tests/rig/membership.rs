@@ -1,171 +1,26 @@
-//! The whole program on vehicles that join, hold on to and leave real clusters, with a real systemd and the double as k3s: by
+//! The whole program on vehicles that join, hold on to and leave real clusters, with a real systemd and k3s or its double: by
 //! policy, by the operator's word, over links that are cut, and with power that fails.
 
-use std::fs;
 use std::net::Ipv4Addr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use federation::systemd::{self, Manager, UNIT, install_unit};
-use federation::{ControlPlane, Options, Process, Shape, Vehicle, wait_for};
-use nix::sys::signal::Signal;
+use federation::systemd::UNIT;
+use federation::{ControlPlane, Options, wait_for};
 use serde_json::{Value, json};
 
-use crate::preflight::outrider;
+use crate::rider::{CONFIG, DROP_IN, Known, Rider, node, red, run, wait_told};
 use crate::{
-    LIMIT, Shared, account_of, apply_fleet, authority_of, container, shared, token_of, vehicle,
+    LIMIT, account_of, apply_fleet, authority_of, container, home, shared, token_of, vehicle,
     wait_pods_allowed,
 };
-
-const CONFIG: &str = "/etc/outrider/outrider.toml";
-const INTENT: &str = "/var/lib/outrider/membership/intent.json";
-const DROP_IN: &str = "/etc/rancher/k3s/config.yaml.d/zz-outrider.yaml";
-
-/// A vehicle with systemd, k3s's unit and the program.
-struct Rider {
-    vehicle: Vehicle,
-    manager: Option<Manager>,
-    agent: Option<Process>,
-}
-
-/// A federation as a vehicle knows it.
-struct Known<'a> {
-    name: &'a str,
-    plane: &'a ControlPlane,
-    priority: u32,
-    more: &'a str,
-}
-
-impl Rider {
-    /// One that knows these federations; the program is not started.
-    fn new(name: &str, last: u8, known: &[Known<'_>]) -> Rider {
-        Rider::with(name, last, known, false)
-    }
-
-    /// The same, with a real kubelet and real pods when `pods`.
-    fn with(name: &str, last: u8, known: &[Known<'_>], pods: bool) -> Rider {
-        let vehicle = vehicle(name, last);
-        let manager = Some(Manager::start(&vehicle).unwrap());
-        install_unit(&vehicle, pods).unwrap();
-        // As k3s's installer leaves it: it starts with the machine, whatever this program had in mind.
-        vehicle.host().run("systemctl", &["enable", UNIT]).unwrap();
-        let mut config = format!(
-            "[vehicle]\nname = \"{name}\"\nkind = \"truck\"\n[mesh]\ndaemon = \"none\"\n[k3s]\nnode_ip = \"{}\"\n\
-             zone = \"{name}\"\n[membership]\ndwell = \"1s\"\n",
-            vehicle.address()
-        );
-        for Known { name: federation, plane, priority, more } in known {
-            let (token, account) = (
-                format!("/etc/outrider/{federation}.token"),
-                format!("/etc/outrider/{federation}.account"),
-            );
-            config += &format!(
-                "[[federation]]\nname = \"{federation}\"\nservers = [\"{}\"]\ntoken_file = {token:?}\n\
-                 account_file = {account:?}\npriority = {priority}\njoin_after = \"1s\"\nstrain_after = \"4s\"\n{more}\n",
-                plane.address()
-            );
-            vehicle.host().write(&token, &plane.agent_token().unwrap()).unwrap();
-            vehicle.host().write(&account, &account_of(plane, name)).unwrap();
-            vehicle.host().run("chmod", &["600", &token, &account]).unwrap();
-        }
-        vehicle.host().write(CONFIG, &config).unwrap();
-        Rider { vehicle, manager, agent: None }
-    }
-
-    fn start(&mut self) {
-        let mut command = self.vehicle.host().command(&outrider());
-        command.args(["run", "--config", CONFIG]);
-        self.agent = Some(self.vehicle.host().spawn("outrider", &mut command).unwrap());
-    }
-
-    fn kill(&mut self) {
-        let mut agent = self.agent.take().unwrap();
-        agent.signal(Signal::SIGKILL);
-        agent.wait(LIMIT);
-    }
-
-    fn power_cycle(&mut self) {
-        (self.agent, self.manager) = (None, None);
-        self.vehicle.power_cycle(&shared().ground).unwrap();
-        self.manager = Some(Manager::start(&self.vehicle).unwrap());
-        self.start();
-    }
-
-    /// What `outrider federation WORDS --json` prints.
-    fn ask(&self, words: &[&str]) -> Result<Value, String> {
-        let mut command = self.vehicle.host().command(&outrider());
-        command.arg("federation").args(words).args(["--json", "--config", CONFIG]);
-        let output = command.output().unwrap();
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
-    }
-
-    fn tell(&self, words: &[&str]) {
-        let told = wait_for("the program to take an order", LIMIT, || Ok(self.ask(words).ok()));
-        told.unwrap();
-    }
-
-    /// Waits until the program says that the vehicle is in this state, about this federation.
-    fn wait(&self, state: &str, federation: Option<&str>) -> Value {
-        let what = format!("{} to be {state} of {federation:?}", self.vehicle.name());
-        let mut last = Value::Null;
-        let found = wait_for(&what, LIMIT, || {
-            let Ok(status) = self.ask(&["list"]) else { return Ok(None) };
-            let is = status["state"] == state
-                && (federation.is_none() || status["federation"].as_str() == federation);
-            last = status.clone();
-            Ok(is.then_some(status))
-        });
-        found.unwrap_or_else(|error| {
-            let agent = self.agent.as_ref().map(Process::last_words).unwrap_or_default();
-            panic!("{error}\n{last:#}\n{agent}")
-        })
-    }
-
-    /// Waits until what is stored about the membership holds this text, looking as often as the machine allows.
-    fn wait_stored(&self, text: &str) {
-        let path = self.vehicle.host().path(INTENT);
-        let until = Instant::now() + LIMIT;
-        while !fs::read_to_string(&path).unwrap_or_default().contains(text) {
-            assert!(Instant::now() < until, "{} never stored {text}", self.vehicle.name());
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// k3s's process.
-    fn process(&self) -> String {
-        systemd::property(self.vehicle.host(), "MainPID").unwrap()
-    }
-
-    fn unit(&self) -> String {
-        systemd::property(self.vehicle.host(), "ActiveState").unwrap()
-    }
-}
-
-fn node(plane: &ControlPlane, name: &str) -> Option<Value> {
-    plane.get(&format!("/api/v1/nodes/{name}")).unwrap()
-}
-
-/// Waits until a Node says which vehicle it is of, the one of the same name.
-fn wait_told(plane: &ControlPlane, name: &str) {
-    let told = wait_for("the Node to tell its vehicle", LIMIT, || {
-        let node = node(plane, name).unwrap_or_default();
-        let vehicle = &node["metadata"]["annotations"]["outrider.internal/vehicle"];
-        Ok((*vehicle == name).then_some(()))
-    });
-    told.unwrap();
-}
-
-fn red() -> Known<'static> {
-    Known { name: "red", plane: &shared().red, priority: 10, more: "leave_after = \"15s\"" }
-}
 
 #[test]
 fn a_vehicle_joins_by_policy_says_who_it_is_leaves_when_told_and_comes_back_when_released() {
     let mut rider = Rider::new("rider", 60, &[red()]);
     rider.start();
     rider.wait("member", Some("red"));
-    let plane = &shared().red;
+    let plane = home();
     let seen = node(plane, "rider").unwrap();
     assert_eq!(seen["metadata"]["labels"]["topology.kubernetes.io/zone"], "rider", "{seen:#}");
     let told = wait_for("the annotations of a member", LIMIT, || {
@@ -199,7 +54,7 @@ fn a_vehicle_joins_by_policy_says_who_it_is_leaves_when_told_and_comes_back_when
     let status = rider.wait("solo", None);
     assert_eq!(status["wish"], "leave");
     assert_eq!(node(plane, "rider"), None);
-    assert_eq!(rider.unit(), "inactive");
+    assert!(!rider.runs_k3s());
     assert!(!rider.vehicle.host().path(DROP_IN).exists());
 
     rider.tell(&["release"]);
@@ -212,7 +67,7 @@ fn a_vehicle_joins_by_policy_says_who_it_is_leaves_when_told_and_comes_back_when
 
 #[test]
 fn power_may_fail_at_every_step_and_the_vehicle_finds_its_way() {
-    let plane = &shared().red;
+    let plane = home();
     let mut rider = Rider::new("cut", 61, &[red()]);
     rider.start();
     rider.wait_stored("joining");
@@ -252,7 +107,7 @@ fn power_may_fail_at_every_step_and_the_vehicle_finds_its_way() {
 
 #[test]
 fn a_vehicle_out_of_reach_leaves_on_its_own_and_tells_the_server_when_there_is_a_way_again() {
-    let Shared { ground, red: plane } = shared();
+    let (ground, plane) = (&shared().ground, home());
     let mut rider = Rider::new("remote", 62, &[red()]);
     rider.start();
     rider.wait("member", Some("red"));
@@ -267,7 +122,7 @@ fn a_vehicle_out_of_reach_leaves_on_its_own_and_tells_the_server_when_there_is_a
     assert_eq!(rider.unit(), "active", "k3s is left alone");
     let status = rider.wait("solo", None);
     assert_eq!(status["deferred"][0]["federation"], "red", "{status:#}");
-    assert_eq!(rider.unit(), "inactive");
+    assert!(!rider.runs_k3s());
     // It is not to come back for now, but what it owes is paid.
     rider.tell(&["leave"]);
     assert_eq!(node(plane, "remote").unwrap()["metadata"]["uid"], uid.as_str());
@@ -285,7 +140,7 @@ fn a_vehicle_out_of_reach_leaves_on_its_own_and_tells_the_server_when_there_is_a
 
 #[test]
 fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_earlier_self() {
-    let plane = &shared().red;
+    let plane = home();
     let mut first = Rider::new("twin", 63, &[red()]);
     first.start();
     first.wait("member", Some("red"));
@@ -307,7 +162,7 @@ fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_ea
     });
     refused
         .unwrap_or_else(|error| panic!("{error}\n{:#}", second.ask(&["list"]).unwrap_or_default()));
-    assert_eq!(second.unit(), "inactive");
+    assert!(!second.runs_k3s());
     assert_eq!(uid(), before);
     assert_eq!(first.ask(&["list"]).unwrap()["state"], "member");
     drop(second);
@@ -326,7 +181,7 @@ fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_ea
 
 #[test]
 fn a_vehicle_whose_node_was_deleted_leaves_and_does_not_come_back_at_once() {
-    let plane = &shared().red;
+    let plane = home();
     let mut rider = Rider::new("expelled", 65, &[red()]);
     rider.start();
     rider.wait("member", Some("red"));
@@ -334,7 +189,7 @@ fn a_vehicle_whose_node_was_deleted_leaves_and_does_not_come_back_at_once() {
     let status = rider.wait("evaluating", Some("red"));
     let refusal = status["federations"][0]["refusal"].as_str().unwrap_or_default();
     assert!(refusal.contains("deleted at the server"), "{status:#}");
-    assert_eq!(rider.unit(), "inactive");
+    assert!(!rider.runs_k3s());
     assert!(!rider.vehicle.host().path(DROP_IN).exists());
     // Unless somebody says so.
     rider.tell(&["join", "red"]);
@@ -361,28 +216,12 @@ fn workload(node: &str) -> Value {
     })
 }
 
-fn wait_running(plane: &ControlPlane, rider: &Rider) {
-    let name = rider.vehicle.name();
-    let selector = format!("--selector=app={name}");
-    let running = wait_for("the pod to run", LIMIT, || {
-        let pods = plane.kubectl(&["get", "pods", &selector, "--output=json"])?;
-        let pods: Value = serde_json::from_str(&pods).map_err(|error| error.to_string())?;
-        let mut items = pods["items"].as_array().into_iter().flatten();
-        Ok(items
-            .any(|pod| pod["status"]["phase"] == "Running" && pod["spec"]["nodeName"] == name)
-            .then_some(()))
-    });
-    running
-        .unwrap_or_else(|error| panic!("{error}\n{:#}", rider.ask(&["list"]).unwrap_or_default()));
-}
-
 #[test]
 fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
-    let Shared { ground, red: first } = shared();
+    let (ground, first) = (&shared().ground, home());
     // On the same switch as the other, and out of reach at first.
     let address = Ipv4Addr::new(10, 77, 0, 13);
-    let second =
-        ControlPlane::start(ground, "violet", address, &Options::new(Shape::Federation)).unwrap();
+    let second = ControlPlane::start(ground, "violet", address, &Options::k3s()).unwrap();
     let violet =
         Known { name: "violet", plane: &second, priority: 20, more: "leave_after = \"20s\"" };
     let mut rider = Rider::with("mover", 66, &[red(), violet], true);
@@ -393,7 +232,7 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
     }
     rider.start();
     rider.wait("member", Some("red"));
-    wait_running(first, &rider);
+    rider.wait_pod(first);
     let pods = || rider.vehicle.host().processes("/pod").unwrap();
     let before = pods();
     assert_eq!(before.len(), 2, "sandbox and workload: {before:?}");
@@ -401,7 +240,7 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
     ground.restore(address).unwrap();
     rider.wait("member", Some("violet"));
     assert_eq!(node(first, "mover"), None, "red was told");
-    wait_running(&second, &rider);
+    rider.wait_pod(&second);
     let after = pods();
     assert_eq!(after.len(), 2, "only the new ones: {after:?}");
     assert!(after.keys().all(|pid| !before.contains_key(pid)), "{before:?} {after:?}");
@@ -411,7 +250,7 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
     rider.wait("strained", Some("violet"));
     assert_eq!(pods(), after, "pods keep running");
     rider.wait("member", Some("red"));
-    wait_running(first, &rider);
+    rider.wait_pod(first);
     assert!(pods().keys().all(|pid| !after.contains_key(pid)));
     let status = rider.ask(&["list"]).unwrap();
     assert_eq!(status["deferred"][0]["federation"], "violet", "{status:#}");
@@ -421,7 +260,7 @@ fn a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back() {
 
 #[test]
 fn an_agent_beside_the_server_finishes_what_a_vehicle_could_not_and_tells_left_from_lost() {
-    let Shared { ground, red: plane } = shared();
+    let (ground, plane) = (&shared().ground, home());
     apply_fleet(plane);
     let token = token_of(plane, "outrider-host", "host-token");
     let ca = authority_of(plane);
@@ -433,9 +272,7 @@ fn an_agent_beside_the_server_finishes_what_a_vehicle_could_not_and_tells_left_f
     );
     post.host().write(CONFIG, &config).unwrap();
     post.host().write("/etc/outrider/host.account", &token).unwrap();
-    let mut command = post.host().command(&outrider());
-    command.args(["run", "--config", CONFIG]);
-    let host = post.host().spawn("outrider", &mut command).unwrap();
+    let host = run(post.host());
 
     // One says that it leaves and goes out of reach before its Node is deleted, one only goes out of reach, one stays.
     let mut riders: Vec<Rider> = [("left", 68), ("lost", 69), ("stays", 70)]

@@ -13,13 +13,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use federation::https::{Answer, Call, Server, Trust, block_on};
 use federation::pki::{Authority, Identity, Subject};
-use federation::{ControlPlane, Host, Options, Process, Shape, wait_for};
+use federation::{ControlPlane, Host, Options, Process, wait_for};
 use hyper::Method;
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::preflight::outrider;
 use crate::rbac::wrong;
+use crate::rider::{CONFIG, kill, run};
 use crate::{HOST, LIMIT, authority_of, shared, token_of, vehicle};
 
 const MANIFEST: &str = include_str!("../../../../images/kubernetes/custom-metrics.yaml");
@@ -32,7 +31,6 @@ const BRONZE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 15);
 /// Where the program serves.
 const SERVED: &str = "10.77.0.71:6480";
 
-const CONFIG: &str = "/etc/outrider/outrider.toml";
 const GROUP: &str = "/apis/custom.metrics.k8s.io";
 const ALL: &str = "/apis/custom.metrics.k8s.io/v1beta2/nodes/*/olsr-network-cost";
 const API_SERVICES: &str = "/apis/apiregistration.k8s.io/v1/apiservices";
@@ -176,7 +174,10 @@ fn wait_available(plane: &ControlPlane, name: &str, program: &Process) -> Value 
         last = plane.get(&path)?.unwrap_or_default();
         let conditions = last["status"]["conditions"].as_array().into_iter().flatten();
         let mut available = conditions.filter(|condition| condition["type"] == "Available");
-        Ok(available.any(|condition| condition["status"] == "True").then(|| last.clone()))
+        // Before the first look at who is behind it, it may be said to be.
+        let is_led = last["spec"]["caBundle"].is_string();
+        let is_available = available.any(|condition| condition["status"] == "True");
+        Ok((is_led && is_available).then(|| last.clone()))
     });
     there.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", program.last_words()))
 }
@@ -214,13 +215,8 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
-        let plane = ControlPlane::start(
-            &shared().ground,
-            "bronze",
-            BRONZE,
-            &Options::new(Shape::Federation),
-        )
-        .unwrap();
+        let plane =
+            ControlPlane::start(&shared().ground, "bronze", BRONZE, &Options::k3s()).unwrap();
         plane.apply(HOST).unwrap();
         plane.apply(&MANIFEST.replace("10.0.7.1", "10.77.0.71")).unwrap();
         let token = token_of(&plane, "outrider-host", "host-token");
@@ -244,15 +240,11 @@ impl Site {
     }
 
     fn start(&mut self) {
-        let mut command = self.beside.host().command(&outrider());
-        command.args(["run", "--config", CONFIG]);
-        self.program = Some(self.beside.host().spawn("outrider", &mut command).unwrap());
+        self.program = Some(run(self.beside.host()));
     }
 
     fn kill(&mut self) {
-        let mut program = self.program.take().unwrap();
-        program.signal(Signal::SIGKILL);
-        program.wait(LIMIT);
+        kill(self.program.take().unwrap());
     }
 
     fn program(&self) -> &Process {
@@ -285,6 +277,22 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     let bundles = registered.map(|service| service["spec"]["caBundle"].clone());
     assert!(bundles[0].is_string() && bundles[0] == bundles[1], "{bundles:?}");
     wait_costs(plane, COSTS, site.program());
+    let written = wait_for("the costs at Nodes without an agent", LIMIT, || {
+        let of = |node: &str| {
+            let node = plane.get(&format!("/api/v1/nodes/{node}"))?.unwrap_or_default();
+            let cost = &node["metadata"]["annotations"]["outrider.internal/network-cost"];
+            Ok::<_, String>(cost.as_str().map(str::to_owned))
+        };
+        let seen =
+            [of("beside")?, of("by-address")?, of("by-external")?, of("by-id")?, of("gone")?];
+        let wanted = [Some("0"), Some("100"), Some("200"), None, None];
+        if seen.each_ref().map(Option::as_deref) == wanted {
+            Ok(Some(()))
+        } else {
+            Err(format!("{seen:?}"))
+        }
+    });
+    written.unwrap_or_else(|error| panic!("{error}\n{}", site.program().last_words()));
 
     // What clients find out first, and the forms in which they ask.
     let get = |path: &str| -> Value {

@@ -1,12 +1,12 @@
 //! A vehicle with a real service manager, a real kubelet and real containers.
 
 use federation::https::Call;
-use federation::systemd::{self, Manager, UNIT, install_unit};
+use federation::systemd::{self, Manager, UNIT, install_k3s};
 use federation::{Vehicle, wait_for};
 use hyper::Method;
 use serde_json::{Value, json};
 
-use crate::{LIMIT, container, pod, shared, vehicle, wait_pods_allowed};
+use crate::{LIMIT, container, home, pod, shared, vehicle, wait_pods_allowed};
 
 const POD: &str = "/api/v1/namespaces/default/pods/works";
 
@@ -26,20 +26,20 @@ fn last_words(vehicle: &Vehicle) -> String {
 
 /// The container of the pod, once it runs.
 fn running(vehicle: &Vehicle) -> String {
-    crate::running("works").unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)))
+    crate::running(home(), "works").unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)))
 }
 
 fn wait_node(vehicle: &Vehicle, ready: &str) {
-    let reached = shared().red.wait_node(vehicle.name(), ready, LIMIT);
+    let reached = home().wait_node(vehicle.name(), ready, LIMIT);
     reached.unwrap_or_else(|e| panic!("{e}\n{}", last_words(vehicle)));
 }
 
 #[test]
 fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
-    let red = &shared().red;
+    let red = home();
     let mut vehicle = vehicle("runs", 29);
     let _manager = Manager::start(&vehicle).unwrap();
-    install_unit(&vehicle, true).unwrap();
+    install_k3s(&vehicle, true).unwrap();
     vehicle.configure(&red.url(), &red.agent_token().unwrap()).unwrap();
 
     // Without a link the unit is on its way for as long as that takes, and nothing of it runs.

@@ -1,34 +1,17 @@
 //! `outrider check federation` against a real API server behind the double's supervisor, from vehicles with a real systemd and
 //! links of the project's classes: what it foretells is what the double's agent then meets.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use federation::systemd::{self, Manager, UNIT};
 use federation::{AVERAGE, Traits, Vehicle, WORST};
 use serde_json::Value;
 
+use crate::rider::{CONFIG, outrider};
 use crate::{RED, account_of, shared, vehicle, wait_ready};
 
-const CONFIG: &str = "/etc/outrider/outrider.toml";
 const ACCOUNT: &str = "/etc/outrider/red.account";
 const TOKEN: &str = "/etc/outrider/red.token";
-
-/// The program as the sources say, built as the test was.
-pub fn outrider() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let words = ["build", "--quiet", "--locked", "--package", "outrider", "--bin", "outrider"];
-        let status = Command::new(cargo).args(words).status().unwrap();
-        assert!(status.success(), "outrider could not be built");
-        let own = std::env::current_exe().unwrap();
-        own.parent().and_then(|folder| folder.parent()).unwrap().join("outrider")
-    };
-    BUILT.get_or_init(build).clone()
-}
 
 /// A vehicle that was told about `red`, with this token for it.
 fn told(name: &str, last: u8, token: &str) -> Vehicle {
