@@ -10,15 +10,14 @@ use outrider::core::catalog::hardware::LOAD1;
 use outrider::core::record::{Stamp, stored};
 use outrider::core::sample::Sample;
 use outrider::core::telemetry::BootId;
-use outrider::core::time::Mono;
 use spool::{Answer, StreamName};
 
-use crate::agenda::{MINUTE, MS, Moment};
+use crate::agenda::{MINUTE, MS, Moment, SPINS_MAX, moment_of};
 use crate::bug::Bug;
-use crate::ledger::Broken;
+use crate::failure::{Broken, Kept};
 use crate::plan::UNDECLARED;
 use crate::random::Dice;
-use crate::world::{Happening, Outcome, SPINS_MAX, World};
+use crate::world::{Happening, World};
 
 /// Pause before a busy queue is asked again, as in `outrider::shell::orders`.
 const BUSY_AGAIN: Moment = 5 * MS;
@@ -35,7 +34,7 @@ impl World {
     }
 
     /// Feeds an agent and does what it wants done.
-    pub(crate) fn feed(&mut self, index: usize, input: Input) -> Outcome {
+    pub(crate) fn feed(&mut self, index: usize, input: Input) -> Kept {
         let now = self.now;
         let vehicle = &mut self.vehicles[index];
         let clocks = vehicle.clocks(now);
@@ -99,7 +98,7 @@ impl World {
         self.plan_step(index);
     }
 
-    fn watch_bounds(&self, index: usize) -> Outcome {
+    fn watch_bounds(&self, index: usize) -> Kept {
         let vehicle = &self.vehicles[index];
         let Some(process) = &vehicle.process else { return Ok(()) };
         let delivery = &process.agent.state().delivery;
@@ -116,14 +115,12 @@ impl World {
         Ok(())
     }
 
-    fn plan_tick(&mut self, index: usize) -> Outcome {
+    fn plan_tick(&mut self, index: usize) -> Kept {
         let now = self.now;
         let vehicle = &mut self.vehicles[index];
         let boot_at = vehicle.boot_at;
         let Some(process) = &mut vehicle.process else { return Ok(()) };
-        let nanos = process.agent.deadline().since(Mono::default()).as_nanos();
-        let due = u64::try_from(nanos.div_ceil(1000)).unwrap_or(u64::MAX);
-        let due = boot_at.saturating_add(due).max(now);
+        let due = moment_of(boot_at, process.agent.deadline()).max(now);
         if due == now {
             process.spins += 1;
             if process.spins > SPINS_MAX {
@@ -142,7 +139,7 @@ impl World {
     }
 
     /// The routing daemon answers, or does not.
-    pub(crate) fn polled(&mut self, index: usize, number: u32) -> Outcome {
+    pub(crate) fn polled(&mut self, index: usize, number: u32) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }

@@ -19,23 +19,10 @@ use outrider::core::courier::RecordName;
 use outrider::core::record::Part;
 use spool::{AtBound, Fate, RecordId, Report, StreamReport, StreamTag};
 
+use crate::failure::Broken;
+
 /// Records that are listed when some are missing.
 const KEPT_SHOWN: usize = 20;
-
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// Which, in a few words.
-    pub promise: &'static str,
-    /// What happened instead.
-    pub how: String,
-}
-
-impl Broken {
-    pub(crate) fn new(promise: &'static str, how: String) -> Broken {
-        Broken { promise, how }
-    }
-}
 
 /// A record's place: order of its epoch among all of the vehicle, and its sequence.
 type Place = (u32, u64);

@@ -10,6 +10,7 @@
 mod agenda;
 mod broker;
 mod bug;
+mod failure;
 mod feed;
 pub mod ledger;
 mod link;
@@ -24,4 +25,5 @@ mod vehicle;
 mod world;
 
 pub use bug::Bug;
-pub use world::{Failure, Settings, Summary, run};
+pub use failure::{Broken, Failure};
+pub use world::{Settings, Summary, run};

@@ -13,7 +13,7 @@ use outrider::core::delivery::RecordId;
 use outrider::core::pacing::RoundTrip;
 use outrider::core::record::{self, Part};
 
-use crate::agenda::{Moment, SECOND};
+use crate::agenda::{Moment, SECOND, micros};
 
 /// For TCP to connect.
 pub const CONNECT_WITHIN: Moment = 20 * SECOND;
@@ -222,10 +222,4 @@ impl Default for Client {
     fn default() -> Client {
         Client { connection: None, backoff: Backoff::new(BACKOFF) }
     }
-}
-
-/// In microseconds.
-#[must_use]
-pub fn micros(duration: Duration) -> Moment {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lexopt::ValueExt as _;
 use nix::time::{ClockId, clock_gettime};
-use sim::{Bug, Failure, Settings, Summary, membership, run};
+use sim::{Bug, Settings, Summary, membership, run};
 use spool::Fate;
 
 const HELP: &str = "\
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
             Ok(()) => {}
             Err(failure) => {
                 broken += 1;
-                tell(&failure);
+                eprintln!("{failure}");
                 if !wanted.keep_going {
                     break;
                 }
@@ -162,34 +162,16 @@ fn range(text: &str) -> Option<Range<u64>> {
     Some(from.parse().ok()?..to)
 }
 
-fn tell(failure: &Failure) {
-    let Failure { seed, vehicle, at, broken, trace } = failure;
-    let s = at / 1_000_000;
-    eprintln!("last steps of {vehicle}:");
-    for line in trace {
-        eprintln!("  {line}");
-    }
-    eprintln!(
-        "seed {seed}, vehicle {vehicle}, after {}:{:02}:{:02}: broken promise: {}\n  {}",
-        s / 3600,
-        s / 60 % 60,
-        s % 60,
-        broken.promise,
-        broken.how
-    );
-}
-
 fn report(sum: &Summary, runs: u64, cpu_s: f64) {
     let causes = Fate::ALL.iter().zip(sum.by_cause);
     let causes: Vec<String> =
         causes.map(|(fate, records)| format!("{records} {}", fate.word())).collect();
-    let hours = sum.vehicle_s as f64 / 3600.0;
     println!(
-        "{runs} runs, {hours:.0} vehicle-hours in {cpu_s:.1} s of CPU ({:.0} a minute)\n\
+        "{}\n\
          {} records issued, {} delivered, {} counted with a cause; {} repeats, {} messages, {} connections\n\
          {}\n\
          {} power cuts, {} kills, {} disk faults; {} inputs of agents",
-        hours / (cpu_s / 60.0).max(1e-9),
+        effort(runs, sum.vehicle_s, cpu_s),
         sum.issued,
         sum.delivered,
         sum.losses,
@@ -205,12 +187,11 @@ fn report(sum: &Summary, runs: u64, cpu_s: f64) {
 }
 
 fn report_membership(sum: &membership::Summary, runs: u64, cpu_s: f64) {
-    let hours = sum.vehicle_s as f64 / 3600.0;
     println!(
-        "{runs} runs, {hours:.0} vehicle-hours in {cpu_s:.1} s of CPU ({:.0} a minute)\n\
+        "{}\n\
          {} memberships began, {} ended; {} Nodes deleted, {} of them by hosts\n\
          {} power cuts, {} kills, {} wishes of operators, {} moods of servers; {} tasks",
-        hours / (cpu_s / 60.0).max(1e-9),
+        effort(runs, sum.vehicle_s, cpu_s),
         sum.joined,
         sum.left,
         sum.deleted,
@@ -221,6 +202,12 @@ fn report_membership(sum: &membership::Summary, runs: u64, cpu_s: f64) {
         sum.moods,
         sum.tasks
     );
+}
+
+fn effort(runs: u64, vehicle_s: u64, cpu_s: f64) -> String {
+    let hours = vehicle_s as f64 / 3600.0;
+    let a_minute = hours / (cpu_s / 60.0).max(1e-9);
+    format!("{runs} runs, {hours:.0} vehicle-hours in {cpu_s:.1} s of CPU ({a_minute:.0} a minute)")
 }
 
 /// Processor time of this program, in seconds.

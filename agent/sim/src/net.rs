@@ -12,14 +12,14 @@ use outrider::core::presence::stream_of_topic;
 use outrider::core::record;
 use outrider::core::telemetry::BootId;
 
-use crate::agenda::{MS, Moment, SECOND};
+use crate::agenda::{MS, Moment, SECOND, micros};
 use crate::broker::{Mood, Trouble};
 use crate::bug::Bug;
-use crate::ledger::Broken;
-use crate::link::{CONNECT_WITHIN, Connection, Publish, micros, packet_bytes};
+use crate::failure::{Broken, Kept};
+use crate::link::{CONNECT_WITHIN, Connection, Publish, packet_bytes};
 use crate::mesh;
 use crate::vehicle::WALL_MS;
-use crate::world::{Happening, Outcome, World};
+use crate::world::{Happening, World};
 
 /// How often a connection is looked at for silence.
 const WATCH_EVERY: Moment = 5 * SECOND;
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// The client tries to connect.
-    pub(crate) fn connect(&mut self, index: usize, number: u32) -> Outcome {
+    pub(crate) fn connect(&mut self, index: usize, number: u32) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// The broker has answered, or has not in time.
-    pub(crate) fn greeted(&mut self, index: usize, number: u32, connection: u64) -> Outcome {
+    pub(crate) fn greeted(&mut self, index: usize, number: u32, connection: u64) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// An agent hands a message to its connection.
-    pub(crate) fn submit(&mut self, index: usize, id: RecordId, record: Record) -> Outcome {
+    pub(crate) fn submit(&mut self, index: usize, id: RecordId, record: Record) -> Kept {
         let now = self.now;
         let stream = stream_of_topic(&record.topic).map(|(_, stream)| stream.to_owned());
         let records = match stream {
@@ -193,7 +193,7 @@ impl World {
     }
 
     /// The next message on its way comes to the broker.
-    pub(crate) fn arrive(&mut self, index: usize) -> Outcome {
+    pub(crate) fn arrive(&mut self, index: usize) -> Kept {
         let vehicle = &mut self.vehicles[index];
         if !vehicle.way.up {
             vehicle.held_up += 1;
@@ -214,7 +214,7 @@ impl World {
     }
 
     /// The broker takes a message, or does something else.
-    pub(crate) fn take(&mut self, index: usize, connection: u64, publish: Publish) -> Outcome {
+    pub(crate) fn take(&mut self, index: usize, connection: u64, publish: Publish) -> Kept {
         let mood = self.broker.mood;
         let now = self.now;
         if self.dice.permille(mood.kick) {
@@ -249,7 +249,7 @@ impl World {
     }
 
     /// The receiver gets a message.
-    fn receive(&mut self, index: usize, publish: &Publish) -> Outcome {
+    fn receive(&mut self, index: usize, publish: &Publish) -> Kept {
         let arrived = fleet::moment::Moment {
             boot: BootId([9; 16]),
             mono_ms: self.now / MS,
@@ -283,7 +283,7 @@ impl World {
         number: u64,
         packet: u16,
         refused: bool,
-    ) -> Outcome {
+    ) -> Kept {
         let now = self.now;
         let vehicle = &mut self.vehicles[index];
         if !vehicle.way.up {
@@ -316,7 +316,7 @@ impl World {
     }
 
     /// A connection is looked at.
-    pub(crate) fn watch(&mut self, index: usize, number: u32, connection: u64) -> Outcome {
+    pub(crate) fn watch(&mut self, index: usize, number: u32, connection: u64) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }
@@ -342,7 +342,7 @@ impl World {
     }
 
     /// The broker ends a connection; the client learns of it when the link carries.
-    pub(crate) fn close(&mut self, index: usize, connection: u64, why: &'static str) -> Outcome {
+    pub(crate) fn close(&mut self, index: usize, connection: u64, why: &'static str) -> Kept {
         self.broker.connections.remove(&connection);
         let vehicle = &self.vehicles[index];
         let process = vehicle.process.as_ref();
@@ -354,7 +354,7 @@ impl World {
     }
 
     /// The client's attempt or connection ends.
-    pub(crate) fn hang_up(&mut self, index: usize, why: &'static str) -> Outcome {
+    pub(crate) fn hang_up(&mut self, index: usize, why: &'static str) -> Kept {
         let now = self.now;
         self.drop_connection(index);
         let vehicle = &mut self.vehicles[index];

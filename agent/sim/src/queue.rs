@@ -13,11 +13,11 @@ use spool::{
     Count, Event, Fate, OpenError, Options, Report, Session, Spool, StreamName, StreamTag, Worker,
 };
 
-use crate::agenda::{MS, Moment, SECOND};
+use crate::agenda::{MS, Moment, SECOND, SPINS_MAX, micros};
 use crate::bug::Bug;
-use crate::ledger::Broken;
+use crate::failure::{Broken, Kept};
 use crate::vehicle::Job;
-use crate::world::{Happening, Outcome, SPINS_MAX, World};
+use crate::world::{Happening, World};
 
 /// Pause between attempts to open a queue that another process has, or whose disk would not read.
 const OPEN_AGAIN: Moment = 5 * SECOND;
@@ -42,7 +42,7 @@ struct Turn {
 
 impl World {
     /// Opens the queue of an agent.
-    pub(crate) fn open(&mut self, index: usize, number: u32) -> Outcome {
+    pub(crate) fn open(&mut self, index: usize, number: u32) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// The thread does one job, and what is due.
-    pub(crate) fn step(&mut self, index: usize, number: u32) -> Outcome {
+    pub(crate) fn step(&mut self, index: usize, number: u32) -> Kept {
         let now = self.now;
         if !self.runs(index, number) {
             return Ok(());
@@ -177,7 +177,7 @@ impl World {
     }
 
     /// One turn of the thread.
-    pub(crate) fn work(&mut self, index: usize) -> Outcome {
+    pub(crate) fn work(&mut self, index: usize) -> Kept {
         let now = self.now;
         let vehicle = &mut self.vehicles[index];
         let boot_ms = vehicle.boot_ms(now);
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// Tells oracle and loop what happened.
-    fn tell(&mut self, index: usize, turn: Turn, after: Moment) -> Outcome {
+    fn tell(&mut self, index: usize, turn: Turn, after: Moment) -> Kept {
         let Turn { inputs, report, events } = turn;
         let now = self.now;
         let at = now + after;
@@ -312,7 +312,7 @@ impl World {
         Ok(())
     }
 
-    fn check_report(&mut self, index: usize, report: &Report) -> Outcome {
+    fn check_report(&mut self, index: usize, report: &Report) -> Kept {
         let vehicle = &mut self.vehicles[index];
         vehicle.ledger.audit(report).map_err(|broken| (index, broken))?;
         let used = vehicle.disk.used_bytes();
@@ -335,7 +335,7 @@ impl World {
     }
 
     /// What is written and sent in a day.
-    fn check_days(&mut self, index: usize, report: &Report) -> Outcome {
+    fn check_days(&mut self, index: usize, report: &Report) -> Kept {
         let vehicle = &mut self.vehicles[index];
         if let Some(per_day) = vehicle.config.spool.writes_per_day {
             let written = vehicle.disk.usage().written_bytes;
@@ -379,7 +379,7 @@ impl World {
     }
 
     /// Ends an agent's queue as it should be.
-    pub(crate) fn close_queue(&mut self, index: usize) -> Outcome {
+    pub(crate) fn close_queue(&mut self, index: usize) -> Kept {
         let now = self.now;
         while self.vehicles[index].process.as_ref().is_some_and(|process| !process.jobs.is_empty())
         {
@@ -411,6 +411,6 @@ impl World {
     /// How long it takes to open a queue.
     pub(crate) fn opening_takes(&mut self) -> Moment {
         let takes = Duration::from_millis(self.dice.between(5, 2_000));
-        crate::link::micros(takes)
+        micros(takes)
     }
 }

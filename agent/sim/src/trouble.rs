@@ -10,9 +10,10 @@ use spool::simulated::{Fault, Left, Operation};
 use crate::agenda::{HOUR, MINUTE, MS, Moment, SECOND};
 use crate::broker::{Mood, Trouble};
 use crate::bug::Bug;
+use crate::failure::Kept;
 use crate::plan;
 use crate::vehicle::{Process, WALL_MS};
-use crate::world::{Happening, Outcome, World};
+use crate::world::{Happening, World};
 
 /// Time that an agent has for its goodbye, as in `outrider::shell::run`.
 const FAREWELL_MAX: Moment = 3 * SECOND;
@@ -93,7 +94,7 @@ impl World {
         vehicle.daemon_at = now;
         // A machine without a battery for its clock begins in 1970.
         if vehicle.dice.one_in(3) {
-            vehicle.wall_off_ms = -(WALL_MS + (now / 1000) as i64);
+            vehicle.wall_off_ms = -(WALL_MS + (now / MS) as i64);
             vehicle.synchronised = false;
         }
         let at = now + vehicle.dice.between(2, 40) * SECOND;
@@ -102,7 +103,7 @@ impl World {
     }
 
     /// An agent starts.
-    pub(crate) fn start(&mut self, index: usize) -> Outcome {
+    pub(crate) fn start(&mut self, index: usize) -> Kept {
         let now = self.now;
         let takes = self.opening_takes();
         let vehicle = &mut self.vehicles[index];
@@ -147,7 +148,7 @@ impl World {
     }
 
     /// Somebody has the settings read again.
-    pub(crate) fn reload(&mut self, index: usize) -> Outcome {
+    pub(crate) fn reload(&mut self, index: usize) -> Kept {
         self.later(self.plan.faults.stop, Happening::Reload(index));
         let vehicle = &mut self.vehicles[index];
         vehicle.config.mesh.interval = Duration::from_secs(vehicle.dice.pick(&[5, 10, 30]));
@@ -157,7 +158,7 @@ impl World {
     }
 
     /// An agent is stopped as it should be.
-    pub(crate) fn stop(&mut self, index: usize) -> Outcome {
+    pub(crate) fn stop(&mut self, index: usize) -> Kept {
         if self.calm {
             return Ok(());
         }
@@ -175,7 +176,7 @@ impl World {
     }
 
     /// An agent that stops has said what it could, or has no more time.
-    pub(crate) fn goodbye(&mut self, index: usize, number: u32) -> Outcome {
+    pub(crate) fn goodbye(&mut self, index: usize, number: u32) -> Kept {
         let now = self.now;
         if !self.runs(index, number) {
             return Ok(());
@@ -210,7 +211,7 @@ impl World {
         }
         self.later(self.plan.faults.clock, Happening::Clock(index));
         let vehicle = &mut self.vehicles[index];
-        let far = vehicle.dice.about(HOUR / 1000) as i64;
+        let far = vehicle.dice.about(HOUR / MS) as i64;
         vehicle.wall_off_ms = match vehicle.dice.below(5) {
             0 => -WALL_MS,
             1 => vehicle.wall_off_ms + far,
@@ -334,7 +335,7 @@ impl World {
     }
 
     /// The broker stalls, is away, or restarts.
-    pub(crate) fn broker_fails(&mut self) -> Outcome {
+    pub(crate) fn broker_fails(&mut self) -> Kept {
         if self.calm {
             return Ok(());
         }
@@ -357,7 +358,7 @@ impl World {
     }
 
     /// The broker loses all that it has in memory, and all connections.
-    pub(crate) fn broker_restarts(&mut self) -> Outcome {
+    pub(crate) fn broker_restarts(&mut self) -> Kept {
         for (connection, index) in self.broker.restart() {
             self.note(index, || "the broker restarts".to_owned());
             self.close(index, connection, "the broker restarted")?;
@@ -366,7 +367,7 @@ impl World {
     }
 
     /// The broker goes on.
-    pub(crate) fn broker_back(&mut self) -> Outcome {
+    pub(crate) fn broker_back(&mut self) -> Kept {
         if self.broker.trouble.take() != Some(Trouble::Stalled) {
             return Ok(());
         }

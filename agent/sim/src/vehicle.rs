@@ -12,7 +12,7 @@ use outrider::shell::spool::policy;
 use spool::simulated::Simulated;
 use spool::{Accepted, Answer, AppendError, BootMs, Options, StreamPolicy, StreamTag, Worker};
 
-use crate::agenda::Moment;
+use crate::agenda::{self, MS, Moment};
 use crate::ledger::Ledger;
 use crate::link::{Client, Publish, Way};
 use crate::plan::VehiclePlan;
@@ -239,7 +239,7 @@ impl Vehicle {
     /// The boot clock.
     #[must_use]
     pub fn mono(&self, now: Moment) -> Mono {
-        Mono::from_nanos(now.saturating_sub(self.boot_at).saturating_mul(1000))
+        agenda::mono(self.boot_at, now)
     }
 
     /// The boot clock as the queue wants it.
@@ -251,7 +251,7 @@ impl Vehicle {
     /// All clocks.
     #[must_use]
     pub fn clocks(&self, now: Moment) -> Now {
-        let wall_ms = WALL_MS + (now / 1000) as i64 + self.wall_off_ms;
+        let wall_ms = WALL_MS + (now / MS) as i64 + self.wall_off_ms;
         let quality = match (wall_ms >= BELIEVABLE_MS, self.synchronised) {
             (false, _) => ClockQuality::Unset,
             (true, true) => ClockQuality::Synchronised,
@@ -263,7 +263,7 @@ impl Vehicle {
     /// When the boot clock shows this.
     #[must_use]
     pub fn moment_of(&self, boot_ms: BootMs) -> Moment {
-        self.boot_at.saturating_add(boot_ms.0.saturating_mul(1000))
+        self.boot_at.saturating_add(boot_ms.0.saturating_mul(MS))
     }
 
     /// The kernel's id of this boot.

@@ -10,15 +10,13 @@ use spool::{Fate, StreamTag};
 use crate::agenda::{Agenda, HOUR, MINUTE, Moment, SECOND};
 use crate::broker::{Broker, Mood};
 use crate::bug::Bug;
-use crate::ledger::{Broken, Ledger, Totals};
+use crate::failure::{self, Broken, Failure, Kept, Trace};
+use crate::ledger::{Ledger, Totals};
 use crate::link::Way;
 use crate::mesh::{self, Convoy};
 use crate::plan::Plan;
 use crate::random::Dice;
 use crate::vehicle::Vehicle;
-
-/// Times that a loop may wake at one moment before it counts as spinning.
-pub(crate) const SPINS_MAX: u32 = 1_000;
 
 /// How often it is looked whether the backlog has drained.
 const LOOK_EVERY: Moment = 5 * MINUTE;
@@ -29,9 +27,6 @@ const DRAIN_SLACK: Moment = 30 * MINUTE;
 
 /// Part of what a link carries that a backlog gets at least, as a divisor: what the agent itself says goes on.
 const DRAIN_SHARE: u64 = 4;
-
-/// Lines of the trace that are kept of each vehicle.
-const TRACE_LINES: usize = 60;
 
 /// How a run is made.
 #[derive(Clone, Copy, Debug)]
@@ -50,21 +45,6 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings { vehicles: 4, hours: 24, bug: None, trace: false }
     }
-}
-
-/// A run that broke a promise.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// Of this seed.
-    pub seed: u64,
-    /// On this vehicle.
-    pub vehicle: String,
-    /// When, in microseconds since the beginning.
-    pub at: Moment,
-    /// Which promise and how.
-    pub broken: Broken,
-    /// What happened last there.
-    pub trace: Vec<String>,
 }
 
 /// What a run came to.
@@ -153,9 +133,6 @@ pub(crate) enum Happening {
     Daemon(usize),
 }
 
-/// What goes on or a promise that was broken, on which vehicle.
-pub(crate) type Outcome = Result<(), (usize, Broken)>;
-
 /// The world.
 pub(crate) struct World {
     pub now: Moment,
@@ -172,14 +149,7 @@ pub(crate) struct World {
     drained_by: Moment,
     /// Next numbers of the streams of each vehicle when it was last looked, and before that.
     looked: Vec<[BTreeMap<StreamTag, u64>; 2]>,
-    traces: Vec<VecDeque<String>>,
-    tracing: bool,
-}
-
-/// A moment for people.
-pub(crate) fn stamped(now: Moment) -> String {
-    let (s, ms) = (now / SECOND, now % SECOND / 1_000);
-    format!("{:02}:{:02}:{:02}.{ms:03}", s / 3600, s / 60 % 60, s % 60)
+    trace: Trace,
 }
 
 /// Runs one seed to its end.
@@ -187,17 +157,11 @@ pub(crate) fn stamped(now: Moment) -> String {
 /// # Errors
 /// The promise that was broken. The run is then made again, to the same end, with its last steps written down.
 pub fn run(seed: u64, settings: Settings) -> Result<Summary, Box<Failure>> {
-    let first = World::new(seed, settings, settings.trace).live(seed);
-    match first {
-        Err(failure) if !settings.trace => {
-            World::new(seed, settings, true).live(seed).map_or_else(Err, |_| Err(failure))
-        }
-        done => done,
-    }
+    failure::run(settings.trace, |traced| World::new(seed, settings, traced).live(seed))
 }
 
 impl World {
-    fn new(seed: u64, settings: Settings, tracing: bool) -> World {
+    fn new(seed: u64, settings: Settings, traced: bool) -> World {
         let mut dice = Dice::new(seed);
         let mut plan = Plan::draw(&mut dice, settings.vehicles);
         // What would show this mistake is made frequent: a test has seconds, not days.
@@ -255,8 +219,7 @@ impl World {
             summary: Summary::default(),
             drained_by: Moment::MAX,
             looked: vehicles.iter().map(|_| Default::default()).collect(),
-            traces: vehicles.iter().map(|_| VecDeque::new()).collect(),
-            tracing,
+            trace: Trace::new((1..=vehicles.len()).map(mesh::name), traced, settings.trace),
             vehicles,
             plan,
             dice: dice.fork(3),
@@ -298,18 +261,9 @@ impl World {
     fn live(mut self, seed: u64) -> Result<Summary, Box<Failure>> {
         while let Some((at, what)) = self.agenda.next() {
             self.now = at;
-            match self.happen(what) {
-                Ok(false) => {}
-                Ok(true) => break,
-                Err((index, broken)) => {
-                    return Err(Box::new(Failure {
-                        seed,
-                        vehicle: mesh::name(index + 1),
-                        at,
-                        broken,
-                        trace: self.traces[index].drain(..).collect(),
-                    }));
-                }
+            let is_over = self.happen(what);
+            if is_over.map_err(|broken| self.trace.failure(seed, at, broken))? {
+                break;
             }
         }
         self.summary.vehicle_s = self.now / SECOND * self.vehicles.len() as u64;
@@ -323,7 +277,7 @@ impl World {
     }
 
     /// Lets one thing happen; true when the run is over.
-    fn happen(&mut self, what: Happening) -> Result<bool, (usize, Broken)> {
+    fn happen(&mut self, what: Happening) -> Kept<bool> {
         match what {
             Happening::Drive => self.drive(),
             Happening::Mood => self.change_mood(),
@@ -385,22 +339,11 @@ impl World {
 
     /// Writes a line of the trace.
     pub(crate) fn note(&mut self, index: usize, line: impl FnOnce() -> String) {
-        if !self.tracing {
-            return;
-        }
-        let line = format!("{} {} {}", stamped(self.now), mesh::name(index + 1), line());
-        if self.settings.trace {
-            println!("{line}");
-        }
-        let trace = &mut self.traces[index];
-        if trace.len() == TRACE_LINES {
-            trace.pop_front();
-        }
-        trace.push_back(line);
+        self.trace.note(index, self.now, line);
     }
 
     /// All trouble ends: everybody is next to the broker, everything works, and nothing more is gathered.
-    fn calm_down(&mut self) -> Outcome {
+    fn calm_down(&mut self) -> Kept {
         self.calm = true;
         self.convoy.gather();
         self.broker.mood = Mood::GOOD;
@@ -438,7 +381,7 @@ impl World {
     }
 
     /// Looks whether all backlogs have drained; true when they have and all accounts are right.
-    fn look(&mut self) -> Result<bool, (usize, Broken)> {
+    fn look(&mut self) -> Kept<bool> {
         let mut drained = true;
         for index in 0..self.vehicles.len() {
             let held = self.held(index)?;
@@ -477,7 +420,7 @@ impl World {
     }
 
     /// What is held of a vehicle beyond what came in since it was looked at twice; `None` when that is nothing.
-    fn held(&mut self, index: usize) -> Result<Option<String>, (usize, Broken)> {
+    fn held(&mut self, index: usize) -> Kept<Option<String>> {
         let now = self.now;
         let vehicle = &mut self.vehicles[index];
         let boot_ms = vehicle.boot_ms(now);

@@ -1,12 +1,12 @@
 //! What the machine promises, looked at from outside: by what happens to vehicles and servers, not by what it says.
 
 use outrider::core::membership::steward::Task;
-use outrider::core::membership::{LeaveStep, Place, State, Step, Unit, Wish};
+use outrider::core::membership::{LeaveStep, Place, Step, Unit, Wish};
 
 use super::server::Mood;
-use super::{Outcome, SILENT_AFTER, World};
-use crate::agenda::{MINUTE, Moment};
-use crate::ledger::Broken;
+use super::{SILENT_AFTER, World};
+use crate::agenda::{MINUTE, Moment, micros};
+use crate::failure::{Broken, Kept};
 
 /// Until a vehicle has noticed that a server is silent: tries in vain, each waited for up to a minute, and pauses between.
 const NOTICED: Moment = 6 * MINUTE;
@@ -23,7 +23,7 @@ const NOTHING_LEFT: &str = "every Node that was made is deleted or in use";
 
 impl World {
     /// Before a task begins.
-    pub(super) fn may_begin(&self, index: usize, task: &Task) -> Outcome {
+    pub(super) fn may_begin(&self, index: usize, task: &Task) -> Kept {
         let Task::Step(step) = task else { return Ok(()) };
         let vehicle = &self.vehicles[index];
         let Some(process) = &vehicle.process else { return Ok(()) };
@@ -53,14 +53,13 @@ impl World {
     }
 
     /// A vehicle is about to be equipped for a federation.
-    pub(super) fn equips(&mut self, index: usize, federation: &str) -> Outcome {
-        let (now, within) = (self.now, self.policy.changes_within.as_millis());
+    pub(super) fn equips(&mut self, index: usize, federation: &str) -> Kept {
+        let (now, within) = (self.now, self.plan.policy.changes_within.as_millis());
         let vehicle = &mut self.vehicles[index];
         let other = |name: &Option<String>| name.as_deref().is_some_and(|name| name != federation);
-        let runs = matches!(vehicle.k3s.unit, Unit::Active | Unit::Starting);
         if other(&vehicle.disk.residue)
             || other(&vehicle.disk.equipped)
-            || (runs && other(&vehicle.k3s.of))
+            || (vehicle.k3s.runs() && other(&vehicle.k3s.of))
         {
             let how =
                 format!("equipped for {federation} beside {:?}, {:?}", vehicle.disk, vehicle.k3s);
@@ -78,7 +77,7 @@ impl World {
             .joins_ms
             .iter()
             .filter(|at| u128::from(watched_ms.saturating_sub(**at)) < within);
-        if recent.count() > self.policy.changes_max {
+        if recent.count() > self.plan.policy.changes_max {
             let how = format!("joins at {:?} ms, at {now}", vehicle.joins_ms);
             return Err((index, Broken::new(RATE, how)));
         }
@@ -86,15 +85,14 @@ impl World {
     }
 
     /// A step out of a federation is about to be done.
-    pub(super) fn parts(&self, index: usize, federation: &str, step: LeaveStep) -> Outcome {
+    pub(super) fn parts(&self, index: usize, federation: &str, step: LeaveStep) -> Kept {
         let vehicle = &self.vehicles[index];
         let place = vehicle.stored_place();
         if !matches!(&place, Place::Leaving { federation: of, .. } if of == federation) {
             let how = format!("{step:?} of {federation} with {place:?} on disk");
             return Err((index, Broken::new(LIVING, how)));
         }
-        let runs = matches!(vehicle.k3s.unit, Unit::Active | Unit::Starting);
-        if runs && matches!(step, LeaveStep::CleanUp | LeaveStep::Strip) {
+        if vehicle.k3s.runs() && matches!(step, LeaveStep::CleanUp | LeaveStep::Strip) {
             let how = format!("{step:?} of {federation} although k3s runs");
             return Err((index, Broken::new(ONE, how)));
         }
@@ -102,7 +100,7 @@ impl World {
     }
 
     /// k3s is about to have containers of a federation.
-    pub(super) fn begins_beside(&self, index: usize, federation: &str) -> Outcome {
+    pub(super) fn begins_beside(&self, index: usize, federation: &str) -> Kept {
         let residue = &self.vehicles[index].disk.residue;
         if residue.as_deref().is_some_and(|residue| residue != federation) {
             let how = format!("k3s begins in {federation} beside what is left of {residue:?}");
@@ -112,7 +110,7 @@ impl World {
     }
 
     /// A vehicle has deleted a Node of its own.
-    pub(super) fn deleted(&self, index: usize, federation: &str, uid: &str) -> Outcome {
+    pub(super) fn deleted(&self, index: usize, federation: &str, uid: &str) -> Kept {
         if self.vehicles[index].membership() == Some((federation, uid)) {
             let how = format!("it deleted {uid} of {federation}, as which it is a member");
             return Err((index, Broken::new(NODES, how)));
@@ -127,9 +125,8 @@ impl World {
         federation: &str,
         uid: &str,
         heard: Moment,
-    ) -> Outcome {
-        let silent =
-            self.now - heard >= u64::try_from(SILENT_AFTER.as_micros()).unwrap_or(u64::MAX);
+    ) -> Kept {
+        let silent = self.now - heard >= micros(SILENT_AFTER);
         if !silent && self.vehicles[index].membership() == Some((federation, uid)) {
             let how =
                 format!("the host of {federation} deleted {uid} of a member that was heard of");
@@ -139,14 +136,12 @@ impl World {
     }
 
     /// Now and then.
-    pub(super) fn watch(&self, index: usize) -> Outcome {
+    pub(super) fn watch(&self, index: usize) -> Kept {
         let vehicle = &self.vehicles[index];
         let Some((federation, _)) = vehicle.membership() else { return Ok(()) };
-        let Some(policy) = self.policy.federations.get(federation) else { return Ok(()) };
+        let Some(policy) = self.plan.policy.federations.get(federation) else { return Ok(()) };
         let Some(leave_after) = policy.leave_after else { return Ok(()) };
-        let most = u64::try_from((policy.strain_after + leave_after).as_micros())
-            .unwrap_or(u64::MAX)
-            + NOTICED;
+        let most = micros(policy.strain_after + leave_after) + NOTICED;
         let reached = vehicle.reached.get(federation).copied().unwrap_or_default();
         let silent_for = self.now - reached.max(vehicle.watched_since);
         if vehicle.wish() == Wish::Policy && silent_for > most {
@@ -156,20 +151,8 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn changed(&mut self, to: State) {
-        match to {
-            State::Member => self.summary.joined += 1,
-            State::Solo
-            | State::Evaluating
-            | State::Joining
-            | State::Strained
-            | State::Leaving
-            | State::Held => {}
-        }
-    }
-
     /// At the end, long after the last trouble.
-    pub(super) fn judge(&self) -> Outcome {
+    pub(super) fn judge(&self) -> Kept {
         for index in 0..self.vehicles.len() {
             self.judge_place(index)?;
         }
@@ -188,7 +171,7 @@ impl World {
         Ok(())
     }
 
-    fn judge_place(&self, index: usize) -> Outcome {
+    fn judge_place(&self, index: usize) -> Kept {
         let vehicle = &self.vehicles[index];
         let broken = |how: String| Err((index, Broken::new(ARRIVED, how)));
         let Some(intent) = vehicle.intent() else { return broken("no agent runs".to_owned()) };
@@ -199,12 +182,14 @@ impl World {
         if let Some(owed) = owed {
             return broken(format!("it still owes {owed:?}"));
         }
-        let priority = |name: &str| self.policy.federations.get(name).map(|policy| policy.priority);
-        let living = self.policy.federations.keys().filter(|name| !is_dead(name));
+        let priority =
+            |name: &str| self.plan.policy.federations.get(name).map(|policy| policy.priority);
+        let living = self.plan.policy.federations.keys().filter(|name| !is_dead(name));
         let best = living.clone().filter_map(|name| priority(name)).max();
         let here = intent.place.federation();
         let stays = here.is_some_and(|name| {
             let never = self
+                .plan
                 .policy
                 .federations
                 .get(name)

@@ -4,21 +4,19 @@ use std::time::Duration;
 
 use outrider::core::membership::kube::Owner;
 use outrider::core::membership::steward::{Report, Task, Unseen};
-use outrider::core::membership::{Deferred, Intent, LeaveStep, NodeSeen, Outcome, Step, Unit};
+use outrider::core::membership::{Deferred, Intent, LeaveStep, NodeSeen, Outcome, Step};
 
 use super::bug::Bug;
-use super::{Happening, K3S_EVERY, World};
-use crate::agenda::{MS, Moment, SECOND};
-use crate::ledger::Broken;
+use super::{Happening, World};
+use crate::agenda::{MS, Moment, SECOND, micros};
+use crate::failure::Kept;
 
 /// Cost beyond which nothing that has several round trips works.
 const COST_MAX: u32 = 1_500;
 
-type Kept<T> = Result<T, (usize, Broken)>;
-
 impl World {
     /// A task begins.
-    pub(super) fn take(&mut self, index: usize, task: Task) -> Kept<()> {
+    pub(super) fn take(&mut self, index: usize, task: Task) -> Kept {
         self.summary.tasks += 1;
         self.may_begin(index, &task)?;
         let lasts = self.lasts(index, &task);
@@ -44,8 +42,7 @@ impl World {
         };
         match task {
             Task::Try { federation, within } => {
-                let within = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
-                trip(self, federation).unwrap_or(Moment::MAX).min(within)
+                trip(self, federation).unwrap_or(Moment::MAX).min(micros(*within))
             }
             Task::Look => self.dice.between(10, 300) * MS,
             Task::AskForNode { federation, .. } => {
@@ -73,7 +70,7 @@ impl World {
     }
 
     /// A task ends.
-    pub(super) fn done(&mut self, index: usize, number: u32, task: Task) -> Kept<()> {
+    pub(super) fn done(&mut self, index: usize, number: u32, task: Task) -> Kept {
         if !self.runs(index, number) {
             return Ok(());
         }
@@ -185,8 +182,7 @@ impl World {
                 Ok(Outcome::Done)
             }
             Step::Start => {
-                let vehicle = &self.vehicles[index];
-                if !matches!(vehicle.k3s.unit, Unit::Active | Unit::Starting) {
+                if !self.vehicles[index].k3s.runs() {
                     self.start_unit(index);
                 }
                 Ok(Outcome::Done)
@@ -210,13 +206,10 @@ impl World {
 
     fn start_unit(&mut self, index: usize) {
         let clock_ms = self.vehicles[index].wall_ms(self.now);
-        let vehicle = &mut self.vehicles[index];
-        vehicle.start_k3s();
-        if let Some(process) = &mut vehicle.process {
+        if let Some(process) = &mut self.vehicles[index].process {
             process.started_ms = Some(clock_ms);
         }
-        let run = vehicle.k3s.run;
-        self.agenda.put(self.now + K3S_EVERY, Happening::K3s(index, run));
+        self.start_k3s(index);
     }
 
     fn preflight(&mut self, index: usize, federation: &str) -> Outcome {
@@ -277,9 +270,7 @@ impl World {
             (LeaveStep::Announce | LeaveStep::Cordon | LeaveStep::Drain, _) => {}
             (LeaveStep::Stop, _) => {
                 if self.settings.bug != Some(Bug::UnstoppedUnit) {
-                    let k3s = &mut self.vehicles[index].k3s;
-                    k3s.run += 1;
-                    k3s.unit = Unit::Stopped;
+                    self.vehicles[index].k3s.stop();
                 }
             }
             (LeaveStep::CleanUp, _) => {

@@ -1,12 +1,13 @@
-//! A vehicle: its disk, its k3s, and the agent's process with what it has under way.
+//! A vehicle: its disk, and the agent's process with what it has under way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use outrider::core::membership::steward::{Steward, Way};
-use outrider::core::membership::{Intent, Place, Step, Unit, Wish};
+use outrider::core::membership::{Intent, Place, Step, Wish};
 use outrider::core::time::Mono;
 
-use crate::agenda::Moment;
+use super::k3s::K3s;
+use crate::agenda::{self, MS, Moment};
 use crate::random::Dice;
 
 /// The agent's process.
@@ -41,20 +42,6 @@ pub(super) struct Disk {
     pub(super) residue: Option<String>,
     /// It fails to be written.
     pub(super) fails: bool,
-}
-
-/// k3s's agent under its service manager.
-#[derive(Debug)]
-pub(super) struct K3s {
-    pub(super) unit: Unit,
-    /// Number of the start; what was going on before is void.
-    pub(super) run: u32,
-    /// The federation that it was started for.
-    pub(super) of: Option<String>,
-    /// What it has registered as.
-    pub(super) uid: Option<String>,
-    /// Answers of its server one after the other.
-    pub(super) answers: u32,
 }
 
 /// A vehicle.
@@ -96,7 +83,7 @@ impl Vehicle {
             boot_at: 0,
             wall_off_ms: 0,
             disk: Disk::default(),
-            k3s: K3s { unit: Unit::Stopped, run: 0, of: None, uid: None, answers: 0 },
+            k3s: K3s::default(),
             process: None,
             processes: 0,
             outdated: false,
@@ -111,18 +98,17 @@ impl Vehicle {
 
     /// The boot clock.
     pub(super) fn mono(&self, now: Moment) -> Mono {
-        Mono::from_nanos(now.saturating_sub(self.boot_at).saturating_mul(1_000))
+        agenda::mono(self.boot_at, now)
     }
 
     /// The wall clock in milliseconds since 1970.
     pub(super) fn wall_ms(&self, now: Moment) -> i64 {
-        1_800_000_000_000 + i64::try_from(now / 1_000).unwrap_or(i64::MAX) + self.wall_off_ms
+        1_800_000_000_000 + i64::try_from(now / MS).unwrap_or(i64::MAX) + self.wall_off_ms
     }
 
     /// When the boot clock shows this.
     pub(super) fn moment_of(&self, mono: Mono) -> Moment {
-        let nanos = mono.since(Mono::default()).as_nanos();
-        self.boot_at.saturating_add(u64::try_from(nanos.div_ceil(1_000)).unwrap_or(u64::MAX))
+        agenda::moment_of(self.boot_at, mono)
     }
 
     pub(super) fn intent(&self) -> Option<&Intent> {
@@ -140,21 +126,6 @@ impl Vehicle {
             Place::Member { federation, uid } => Some((federation, uid)),
             Place::Solo | Place::Joining { .. } | Place::Leaving { .. } => None,
         }
-    }
-
-    /// The password for a federation; one is made if there is none.
-    pub(super) fn password(&mut self, federation: &str) -> u64 {
-        let dice = &mut self.dice;
-        *self.disk.passwords.entry(federation.to_owned()).or_insert_with(|| dice.roll())
-    }
-
-    /// k3s begins anew with what it is equipped for.
-    pub(super) fn start_k3s(&mut self) {
-        self.k3s.run += 1;
-        self.k3s.of = self.disk.equipped.clone();
-        self.k3s.uid = None;
-        self.k3s.answers = 0;
-        self.k3s.unit = if self.k3s.of.is_some() { Unit::Starting } else { Unit::Failed };
     }
 
     /// What the operator wants, as far as the agent knows or will know.
