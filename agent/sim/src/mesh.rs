@@ -4,14 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use olsr_bridge::cost::HOP;
 use olsr_bridge::view::{
     Daemon, DaemonKind, LinkMetric, MeshView, NetworkCost, Part, PartAge, Prefix, Protocol, Route,
 };
 
 use crate::random::Dice;
-
-/// Cost of one perfect hop.
-const HOP: u32 = 100;
 
 /// Metres at which a link is perfect, and beyond which there is none.
 const REACH_M: [f64; 2] = [300.0, 1_500.0];

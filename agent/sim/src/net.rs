@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use olsr_bridge::cost::HOP;
 use outrider::core::agent::Input;
 use outrider::core::courier::{Courier, RecordName};
 use outrider::core::delivery::{DropCause, RecordId};
@@ -28,7 +29,7 @@ const WATCH_EVERY: Moment = 5 * SECOND;
 const ACKNOWLEDGEMENT_BYTES: usize = 44;
 
 /// Cost of a path with which a link carries what it was drawn to.
-const HOP: u64 = 100;
+const FULL_RATE_COST: u64 = HOP as u64;
 
 impl World {
     /// What all links carry, now that vehicles have moved.
@@ -46,8 +47,8 @@ impl World {
         let was_up = vehicle.way.up;
         vehicle.way.up = path.is_some() && now >= vehicle.silent_until;
         if let Some((cost, hops)) = path {
-            let cost = u64::from(cost).max(HOP);
-            vehicle.way.bytes_per_s = (vehicle.plan.bytes_per_s * HOP / cost).max(2_000);
+            let cost = u64::from(cost).max(FULL_RATE_COST);
+            vehicle.way.bytes_per_s = (vehicle.plan.bytes_per_s * FULL_RATE_COST / cost).max(2_000);
             vehicle.way.one_way = vehicle.plan.one_way * u64::from(hops.max(1));
         }
         let is_up = vehicle.way.up;

@@ -1,5 +1,6 @@
 //! What texts the configuration accepts, and which keys need each other.
 
+use olsr_bridge::cost::COST_MAX;
 use spool::limits::STREAMS_MAX;
 
 use super::Config;
@@ -191,9 +192,6 @@ pub(crate) fn topic_filter(text: &str) -> Result<(), String> {
     ))
 }
 
-/// Largest network cost (`olsr_bridge` calls anything above unreachable).
-const COST_MAX: i64 = 1_000_000;
-
 /// Combinations of keys that cannot work, each as the key it is put right at and what to do.
 pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str, String)> {
     let mut found = Vec::new();
@@ -240,7 +238,7 @@ pub(crate) fn contradictions(config: &Config) -> Vec<(&'static str, &'static str
             "Kubernetes leads nobody to a loopback address; write another one of this machine";
         found.push(("host", "custom_metrics", text.to_owned()));
     }
-    if (0..=COST_MAX).contains(&host.unreachable_cost) {
+    if (0..=i64::from(COST_MAX)).contains(&host.unreachable_cost) {
         let text =
             format!("a vehicle in reach can cost as much; write -1, or more than {COST_MAX}");
         found.push(("host", "unreachable_cost", text));

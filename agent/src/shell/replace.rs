@@ -2,13 +2,16 @@
 //! else may read.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Mode of a file that nobody else may read.
-const SECRET: u32 = 0o600;
+const PRIVATE_FILE: u32 = 0o600;
+
+/// Mode of a folder that nobody else may enter.
+pub const PRIVATE_FOLDER: u32 = 0o700;
 
 /// Ends the name of a file that is not in its place yet. Not with the ending of a file that k3s reads.
 const UNPLACED: &str = ".outrider-new";
@@ -33,7 +36,7 @@ impl Unplaced {
         // What a power cut left.
         remove(&path)?;
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(SECRET).open(&path)?;
+        let mut file = options.write(true).create_new(true).mode(PRIVATE_FILE).open(&path)?;
         let unplaced = Unplaced { path, placed: false };
         file.write_all(content)?;
         file.sync_all()?;
@@ -58,6 +61,17 @@ impl Drop for Unplaced {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Puts a file in its place, in a folder that is made for nobody else if there is none.
+///
+/// # Errors
+/// The folder cannot be made, or the file not be written, moved or made durable there.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)?;
+    }
+    Unplaced::write(path, content)?.place(path)
 }
 
 /// Makes what was made, moved or removed in a folder durable.

@@ -1,6 +1,6 @@
 //! Keys of how gathered records leave.
 
-use super::place;
+use super::{COSTS, place};
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect, Word};
 use crate::config::{DeliveryOrder, rules};
 
@@ -44,11 +44,7 @@ pub(super) const DELIVERY: Section = Section {
                   tenth below. A stream's own `hold_above` comes first.",
             preset: Preset::Is("1000"),
             example: "400",
-            field: Field::Integer(
-                place!(delivery.hold_bulk_above as u32),
-                [100, 1_000_000],
-                "network cost",
-            ),
+            field: Field::Integer(place!(delivery.hold_bulk_above as u32), COSTS, "network cost"),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{item, place};
+use super::{COSTS, item, place};
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect, Word};
 use crate::config::tables::Tables;
 use crate::config::{Federation, LocalData, rules};
@@ -22,9 +22,6 @@ const WORDS_MAX: usize = 16;
 const UNREACHABLE_MAX: i64 = i32::MAX as i64;
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-/// Network costs that a bound can be.
-const COSTS: [u64; 2] = [100, 1_000_000];
 
 /// k3s on this vehicle.
 pub(super) const K3S: Section = Section {

@@ -12,8 +12,13 @@ mod spool;
 
 pub(crate) use spool::STREAM;
 
+use olsr_bridge::cost::{COST_MAX, HOP};
+
 use super::key::{Key, Section};
 use super::tables::TableList;
+
+/// Network costs that a bound can be.
+const COSTS: [u64; 2] = [HOP as u64, COST_MAX as u64];
 
 /// All sections in the order of the reference page.
 pub static SECTIONS: &[Section] = &[

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{item, place};
+use super::{COSTS, item, place};
 use crate::config::key::{Field, Key, Place, Preset, Section, TakesEffect, Word};
 use crate::config::tables::Tables;
 use crate::config::{Priority, Stream, WhenFull, rules};
@@ -134,7 +134,7 @@ pub(crate) static STREAM: Tables<Stream> = Tables {
                 "bulk is held above `delivery.hold_bulk_above`, anything else never",
             ),
             example: "400",
-            field: Field::OptionalInteger(item!(hold_above), [100, 1_000_000], "network cost"),
+            field: Field::OptionalInteger(item!(hold_above), COSTS, "network cost"),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {

@@ -5,19 +5,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use olsr_bridge::cost::{COST_MAX, HOP};
+
 use super::directory::Directory;
 use super::policy::Policy;
 use super::{Reach, Vehicle};
 use crate::core::time::Mono;
 
-/// Largest cost (`olsr_bridge` calls anything above unreachable).
-const COST_MAX: u32 = 1_000_000;
-
 /// Doublings of the return delay that are counted; the policy's ceiling is reached long before.
 const FLAPS_MAX: u32 = 16;
-
-/// Cost of a perfect hop, by definition of the network cost.
-const COST_PER_HOP: u32 = 100;
 
 /// What one sample of the routes says about a vehicle.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -313,7 +309,7 @@ impl Track {
     /// Warm-up only inflates costs. So during it a number is believed when it cannot be inflated (no worse than perfect
     /// hops), or when it is no worse than what was known before.
     fn believable(&self, raw: u32, hops: Option<u32>, policy: &Policy) -> bool {
-        let perfect = hops.map(|hops| COST_PER_HOP.saturating_mul(hops));
+        let perfect = hops.map(|hops| HOP.saturating_mul(hops));
         let held = match self.vehicle.reach {
             Reach::Reachable { cost } => Some(cost),
             Reach::Own | Reach::Unreachable | Reach::NotMeaningful | Reach::Unknown => None,

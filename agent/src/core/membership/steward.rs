@@ -9,6 +9,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use olsr_bridge::cost::HOP;
+
 use super::cleanup::NeverTouch;
 use super::kube::Word;
 use super::patience::Patience;
@@ -45,8 +47,8 @@ const NODE_SOON: Duration = Duration::from_secs(5);
 /// Times [`NODE_EVERY`] after which what is known of the own Node is too old.
 const NODE_OLD: u32 = 3;
 
-/// What a way costs about which the mesh says nothing: one perfect hop.
-const ONE_HOP: u32 = 100;
+/// What a way costs about which the mesh says nothing.
+const UNMEASURED: u32 = HOP;
 
 /// What the mesh says about the way to a federation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -167,7 +169,7 @@ impl Server {
         let answers = self.accepts() && self.unheard < SILENT_AFTER;
         match self.way {
             Way::Costs(cost) => answers.then_some(cost),
-            Way::Unmeasured => answers.then_some(ONE_HOP),
+            Way::Unmeasured => answers.then_some(UNMEASURED),
             Way::None => None,
         }
     }

@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
+use olsr_bridge::cost::HOP;
+
 use crate::core::links::Reach;
 use crate::core::time::{Mono, millis};
 
 /// Length of a day of [`Limits::bytes_per_day`].
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Cost of one perfect hop, at which the rate cap is what it says.
-const COST_OF_A_HOP: u64 = 100;
+/// Cost at which the rate cap is what it says.
+const CAP_COST: u64 = HOP as u64;
 
 /// Part of a day's bytes that only events may use.
 const RESERVE_DIVISOR: u64 = 10;
@@ -188,8 +190,8 @@ impl Budget {
     #[must_use]
     pub fn rate(&self) -> Option<u64> {
         let per_hop = self.limits.bytes_per_s?;
-        let cost = u64::from(self.link.cost.unwrap_or(0)).max(COST_OF_A_HOP);
-        Some((per_hop.saturating_mul(COST_OF_A_HOP) / cost).max(1))
+        let cost = u64::from(self.link.cost.unwrap_or(0)).max(CAP_COST);
+        Some((per_hop.saturating_mul(CAP_COST) / cost).max(1))
     }
 
     /// Bytes that are left of the day for this urgency, none when there is no cap.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +27,7 @@ use crate::core::membership::{
     CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token, drop_in,
 };
 use crate::shell::clock;
-use crate::shell::replace::Unplaced;
+use crate::shell::replace::write_private;
 
 /// File of the intent, in the folder of the membership.
 const INTENT: &str = "intent.json";
@@ -38,9 +37,6 @@ const INTENT_BYTES_MAX: u64 = 64 * 1024;
 
 /// After a Node was deleted its server deletes the password, within seconds.
 const BURIAL: Duration = Duration::from_secs(5);
-
-/// Mode of the folder: what is in it opens clusters.
-const FOLDER_MODE: u32 = 0o700;
 
 /// What is known of this vehicle, its k3s and its federations.
 #[derive(Debug)]
@@ -541,11 +537,7 @@ fn stored(path: &Path) -> Result<Option<Intent>, String> {
 /// Makes an intent durable: the old one or the new one is there at any moment.
 fn save(folder: &Path, intent: &Intent) -> Result<(), String> {
     let path = folder.join(INTENT);
-    let write = || {
-        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-        Unplaced::write(&path, &intent.to_json())?.place(&path)
-    };
-    write().map_err(|error| {
+    write_private(&path, &intent.to_json()).map_err(|error| {
         format!(
             "cannot keep where the vehicle is going in {}: {error}; see `[membership] folder`",
             path.display()

@@ -10,11 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::core::membership::kept::{
     Act, Files, Kept, OPERATOR, Seen, Spot, is_credential, is_folder_name,
 };
-use crate::shell::replace::{Unplaced, is_absent, remove, sync_folder};
+use crate::shell::replace::{PRIVATE_FOLDER, Unplaced, is_absent, remove, sync_folder};
 use crate::shell::tls::read_small_file;
-
-/// Mode of a folder that nobody else may enter.
-const PRIVATE: u32 = 0o700;
 
 const TOKEN: &str = "token";
 
@@ -118,14 +115,14 @@ impl Places {
         let Some(folder) = path.parent() else { return Ok(()) };
         let own = path.starts_with(&self.keep);
         if !folder.is_dir() {
-            let mode = if own { PRIVATE } else { 0o755 };
+            let mode = if own { PRIVATE_FOLDER } else { 0o755 };
             DirBuilder::new().recursive(true).mode(mode).create(folder)?;
             sync_folder(folder.parent().unwrap_or(folder))?;
         }
         let mut private = Some(folder).filter(|_| own);
         while let Some(folder) = private.filter(|folder| folder.starts_with(&self.keep)) {
-            if fs::metadata(folder)?.permissions().mode() & 0o777 != PRIVATE {
-                fs::set_permissions(folder, Permissions::from_mode(PRIVATE))?;
+            if fs::metadata(folder)?.permissions().mode() & 0o777 != PRIVATE_FOLDER {
+                fs::set_permissions(folder, Permissions::from_mode(PRIVATE_FOLDER))?;
             }
             private = folder.parent();
         }

@@ -1,9 +1,7 @@
 //! The certificate by which the API server knows who answers for the custom metrics, with its key: made once, kept in one file
 //! that nobody else may read, and trusted by nobody but the APIServices that it was written into.
 
-use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,14 +18,11 @@ use crate::core::membership::kube::aggregation::{ProxyTrust, SERVICE_NAME};
 use crate::core::x509::write;
 use crate::shell::digest::Digest;
 use crate::shell::http::door::Trust;
-use crate::shell::replace::{self, Unplaced};
+use crate::shell::replace;
 use crate::shell::tls;
 
 /// Name of the file in the folder of the membership.
 const FILE: &str = "custom-metrics.pem";
-
-/// The folder is for the agent's user alone.
-const FOLDER_MODE: u32 = 0o700;
 
 /// Characters of a line of PEM (RFC 7468 section 2).
 const LINE: usize = 64;
@@ -52,8 +47,9 @@ impl Identity {
     pub(super) fn load_or_make(folder: &Path) -> Result<Identity, String> {
         let path = file(folder);
         match std::fs::symlink_metadata(&path) {
-            Err(error) if replace::is_absent(&error) => make(folder, &path)
-                .map_err(|error| format!("writing {}: {error}", path.display()))?,
+            Err(error) if replace::is_absent(&error) => {
+                make(&path).map_err(|error| format!("writing {}: {error}", path.display()))?
+            }
             Ok(_) | Err(_) => {}
         }
         Identity::load(folder)
@@ -103,7 +99,7 @@ impl Identity {
 }
 
 /// Makes key and certificate, and keeps them.
-fn make(folder: &Path, path: &Path) -> io::Result<()> {
+fn make(path: &Path) -> io::Result<()> {
     let failed = |what: &str| io::Error::other(format!("{what} failed"));
     let random = SystemRandom::new();
     let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
@@ -119,8 +115,7 @@ fn make(folder: &Path, path: &Path) -> io::Result<()> {
     let signature = pair.sign(&random, &body).map_err(|_| failed("signing"))?;
     let certificate = write::signed(&body, signature.as_ref());
     let text = pem("CERTIFICATE", &certificate) + &pem("PRIVATE KEY", key.as_ref());
-    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-    Unplaced::write(path, text.as_bytes())?.place(path)
+    replace::write_private(path, text.as_bytes())
 }
 
 /// As RFC 7468 has it.
