@@ -69,9 +69,23 @@ impl Drop for Unplaced {
 /// The folder cannot be made, or the file not be written, moved or made durable there.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)?;
+        make_folder(folder, PRIVATE_FOLDER)?;
     }
     Unplaced::write(path, content)?.place(path)
+}
+
+/// Makes a folder durably, with those above it, each with this mode, unless it is there.
+///
+/// # Errors
+/// One of them cannot be made, or not be made durable.
+pub fn make_folder(folder: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(mode).create(folder)?;
+    let above = missing.iter().filter_map(|made| made.parent());
+    above.filter(|above| !above.as_os_str().is_empty()).try_for_each(sync_folder)
 }
 
 /// Makes what was made, moved or removed in a folder durable.

@@ -2,15 +2,15 @@
 //! leaves each as it was or as it is to be. All new content is on the disk before the first file is replaced; a full disk thus
 //! changes nothing.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::core::membership::kept::{
     Act, Files, Kept, OPERATOR, Seen, Spot, is_credential, is_folder_name,
 };
-use crate::shell::replace::{PRIVATE_FOLDER, Unplaced, is_absent, remove, sync_folder};
+use crate::shell::replace::{PRIVATE_FOLDER, Unplaced, is_absent, make_folder, remove};
 use crate::shell::tls::read_small_file;
 
 const TOKEN: &str = "token";
@@ -114,11 +114,7 @@ impl Places {
     fn make_folder(&self, path: &Path) -> io::Result<()> {
         let Some(folder) = path.parent() else { return Ok(()) };
         let own = path.starts_with(&self.keep);
-        if !folder.is_dir() {
-            let mode = if own { PRIVATE_FOLDER } else { 0o755 };
-            DirBuilder::new().recursive(true).mode(mode).create(folder)?;
-            sync_folder(folder.parent().unwrap_or(folder))?;
-        }
+        make_folder(folder, if own { PRIVATE_FOLDER } else { 0o755 })?;
         let mut private = Some(folder).filter(|_| own);
         while let Some(folder) = private.filter(|folder| folder.starts_with(&self.keep)) {
             if fs::metadata(folder)?.permissions().mode() & 0o777 != PRIVATE_FOLDER {
