@@ -97,7 +97,9 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     // It stops the service itself.
     assert_eq!(use_hands(&vehicle, &["clean-up"]), "", "nothing was left");
     assert_same(&kernel(host), &before, "after the clean-up");
-    assert_eq!(use_hands(&vehicle, &["unit"]), "Stopped\n");
+    // A real k3s that is stopped ends with a complaint.
+    let unit = use_hands(&vehicle, &["unit"]);
+    assert!(["Stopped\n", "Failed\n"].contains(&unit.as_str()), "{unit}");
 
     use_hands(&vehicle, &["start"]);
     red.wait_node("leaves", "True", LIMIT).unwrap();
@@ -110,8 +112,14 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     let other = other_kubelet(host);
     let said = use_hands(&vehicle, &["clean-up"]);
     assert!(said.contains("the interface cni0") && !said.contains("the mount"), "{said}");
-    let mut now = kernel(host);
-    now.retain(|line| !line.contains("cni0") && !line.contains(OTHER));
+    // A real k3s has more that may be the other's: its tunnel, and the rules of kube-proxy.
+    let is_shared = |line: &&String| {
+        line.contains(" KUBE-")
+            || line.contains(":KUBE-")
+            || ["cni0", "flannel.1", "10.42.0.0/16", OTHER].iter().any(|part| line.contains(part))
+    };
+    let now: BTreeSet<String> =
+        kernel(host).iter().filter(|line| !is_shared(line)).cloned().collect();
     assert_same(&now, &before, "beside another kubelet");
     for folder in ["/var/lib/cni", "/var/lib/kubelet/pods"] {
         let left =
