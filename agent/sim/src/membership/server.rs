@@ -138,7 +138,8 @@ impl Server {
                     let heard = self.heard(&node);
                     deleted.extend(self.delete(&node, Some(&uid)).map(|node| (node, heard)));
                 }
-                Care::Annotate { node, annotations, .. } | Care::Price { node, annotations } => {
+                Care::Annotate { node, annotations, .. }
+                | Care::Price { node, annotations, .. } => {
                     let Some(node) = self.nodes.get_mut(&node) else { continue };
                     for (key, value) in annotations {
                         match value {

@@ -49,6 +49,8 @@ pub enum Care {
     Price {
         /// Name of the Node.
         node: String,
+        /// Its identity.
+        uid: String,
         /// The annotation.
         annotations: BTreeMap<String, Option<String>>,
     },
@@ -67,9 +69,13 @@ pub struct Host {
     settings: Settings,
     /// By the identity of their Nodes.
     heard: BTreeMap<String, Heard>,
-    /// When the cost of a Node without an agent was written last, by its identity.
-    priced: BTreeMap<String, Mono>,
+    /// What was written last as the cost of a Node without an agent, and when, by its identity.
+    priced: BTreeMap<String, (Option<u32>, Mono)>,
 }
+
+/// For so long a Node is left to whoever has written another cost there: another host of the same cluster, as likely as not. What it
+/// leaves behind when it ends is not left for ever.
+const YIELD: Duration = Duration::from_secs(600);
 
 impl Host {
     /// Nothing is known yet.
@@ -92,6 +98,8 @@ impl Host {
         self.priced.retain(|uid, _| known.contains(uid.as_str()));
         let care = |node: &Node| match node.annotations.get(VEHICLE) {
             Some(vehicle) => self.look_at(node, vehicle.clone(), now, wall),
+            // One that joins has the label before its agent has said anything.
+            None if node.labels.contains_key(VEHICLE) => None,
             None => self.price(node, *costs.get(&node.name)?, now),
         };
         nodes.iter().filter_map(care).collect()
@@ -105,13 +113,17 @@ impl Host {
             (Some(_), None) => true,
             (None, _) => said.is_some(),
         };
-        let is_early = self.priced.get(&node.uid).is_some_and(|at| now.since(*at) < INTERVAL);
+        let is_early = self.priced.get(&node.uid).is_some_and(|(own, at)| {
+            let is_own = said.cloned() == own.map(|own| own.to_string());
+            now.since(*at) < if is_own { INTERVAL } else { YIELD }
+        });
         if !is_news || is_early {
             return None;
         }
-        self.priced.insert(node.uid.clone(), now);
+        self.priced.insert(node.uid.clone(), (cost, now));
         let annotation = (NETWORK_COST.to_owned(), cost.map(|cost| cost.to_string()));
-        Some(Care::Price { node: node.name.clone(), annotations: BTreeMap::from([annotation]) })
+        let (node, uid) = (node.name.clone(), node.uid.clone());
+        Some(Care::Price { node, uid, annotations: BTreeMap::from([annotation]) })
     }
 
     fn look_at(
@@ -252,12 +264,19 @@ mod tests {
         assert_eq!(written(Some("200"), Some(220), 100), some("220"));
         assert_eq!(written(Some("220"), Some(900), 130), None, "a moment ago");
         assert_eq!(written(Some("220"), None, 200), Some(None), "a cost of yesterday misleads");
-        assert_eq!(written(Some("a lot"), Some(0), 300), some("0"));
+        assert_eq!(written(None, Some(0), 300), some("0"));
         assert_eq!(written(Some("0"), Some(0), 400), None);
-        // Nothing was computed for it yet, and whoever has an agent speaks for itself.
-        assert_eq!(host.look(&without(Some("5")), &Costs::new(), at(500), None), []);
-        let hawk = [node("hawk", 1, &[])];
-        assert_eq!(host.look(&hawk, &costs(None), at(501), None), []);
+        // Another host has another cost.
+        assert_eq!(written(Some("150"), Some(0), 401), None);
+        assert_eq!(written(Some("150"), Some(0), 899), None, "it is left to that one");
+        assert_eq!(written(Some("150"), Some(0), 900), some("0"), "which may be no more");
+        // Nothing was computed for it yet, and whoever has an agent speaks for itself, or is about to.
+        assert_eq!(host.look(&without(Some("5")), &Costs::new(), at(2_000), None), []);
+        let mut hawk = node("hawk", 1, &[]);
+        assert_eq!(host.look(&[hawk.clone()], &costs(None), at(2_001), None), []);
+        hawk.annotations.clear();
+        hawk.labels.insert(VEHICLE.to_owned(), "hawk".to_owned());
+        assert_eq!(host.look(&[hawk], &costs(None), at(2_002), None), []);
     }
 
     #[test]

@@ -32,8 +32,13 @@ pub struct Patience {
 impl Patience {
     /// It answered after `trip`.
     pub fn answered(&mut self, trip: Duration) {
-        self.trips.measure(trip);
+        self.connected(trip);
         self.in_vain = 0;
+    }
+
+    /// Its machine took a connection after `trip`, which says nothing of what it will take to answer.
+    pub fn connected(&mut self, trip: Duration) {
+        self.trips.measure(trip);
     }
 
     /// It did not answer in time.
@@ -88,6 +93,8 @@ mod tests {
         let once = patience.wait();
         patience.waited_in_vain();
         assert_eq!(patience.wait(), once * 2);
+        patience.connected(Duration::from_millis(500));
+        assert!(patience.wait() > once, "that somebody takes connections is no answer");
         for _ in 0..40 {
             patience.waited_in_vain();
         }

@@ -3,7 +3,7 @@
 //!
 //! The way to a federation costs what the mesh says, as long as its server answers; a vehicle without a mesh takes every server
 //! that answers for one perfect hop away. A server is tried by connecting to it (one round trip, some 200 bytes), and no longer
-//! counts as answering after three tries in vain; that of the federation which the vehicle is in neither after three questions
+//! counts as answering after three tries in vain; that of the federation which the vehicle is in neither after two questions
 //! about the own Node to which its API said nothing.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,10 @@ use crate::core::time::Mono;
 
 /// Tries in vain after which a server does not answer: links with 15 % loss each way lose a whole try now and then.
 const SILENT_AFTER: u32 = 3;
+
+/// Questions about the own Node, each asked twice, to which an API is silent before it counts as silent: with waits that double, a
+/// server that is only slow is heard (28 s at the least, where k3s itself gives up after 10).
+const UNHEARD_MAX: u32 = 2;
 
 /// Pause between two tries while all is well.
 const TRY_EVERY: Duration = Duration::from_secs(15);
@@ -166,7 +170,7 @@ struct Server {
 impl Server {
     /// What the machine is told: a server that accepts connections and says nothing is none.
     fn cost(&self) -> Option<u32> {
-        let answers = self.accepts() && self.unheard < SILENT_AFTER;
+        let answers = self.accepts() && self.unheard < UNHEARD_MAX;
         match self.way {
             Way::Costs(cost) => answers.then_some(cost),
             Way::Unmeasured => answers.then_some(UNMEASURED),
@@ -184,7 +188,7 @@ impl Server {
         self.unheard = if silent { self.unheard.saturating_add(1) } else { 0 };
         match self.unheard {
             0 => None,
-            1..SILENT_AFTER => Some(TRY_AGAIN),
+            1..UNHEARD_MAX => Some(TRY_AGAIN),
             _ => Some(TRY_SILENT_EVERY),
         }
     }
@@ -460,7 +464,7 @@ impl Steward {
                 server.unheard = 0;
             } else if !server.accepts() {
                 // That it accepts connections again will not say that its API is there.
-                server.unheard = SILENT_AFTER;
+                server.unheard = UNHEARD_MAX;
             }
         }
         if of != self.node_of && !self.asking {

@@ -117,8 +117,8 @@ async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own, costs: &Costs)
     }
     for care in host.look(&members.nodes, costs, now.mono, wall.as_deref()) {
         let (outcome, done) = match care {
-            Care::Price { node, annotations } => {
-                let outcome = cluster.annotate(&node, &annotations).await;
+            Care::Price { node, uid, annotations } => {
+                let outcome = cluster.annotate(&node, Some(&uid), &annotations).await;
                 tracing::debug!("wrote the network cost at {node}: {outcome:?}");
                 (outcome, None)
             }
@@ -128,8 +128,8 @@ async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own, costs: &Costs)
                 let kind = "host-deleted";
                 (outcome, Some(Input::Notice { severity: Severity::Info, kind, text }))
             }
-            Care::Annotate { node, annotations, text, .. } => {
-                let outcome = cluster.annotate(&node, &annotations).await;
+            Care::Annotate { node, uid, annotations, text } => {
+                let outcome = cluster.annotate(&node, Some(&uid), &annotations).await;
                 (outcome, Some(warning("host-member", text)))
             }
         };

@@ -199,7 +199,7 @@ impl Vehicle {
             .with_cluster(federation, async |cluster| {
                 let seen = match cluster.seen(node_name, since_ms).await {
                     Ok(seen) => seen,
-                    Err(outcome) => return Ok(Err(unseen(&outcome, cluster.is_stranger()))),
+                    Err(outcome) => return Ok(Err((outcome, cluster.is_stranger()))),
                 };
                 if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
                     self.publish(cluster, uid, word).await;
@@ -212,7 +212,19 @@ impl Vehicle {
                 Ok(Ok(seen))
             })
             .await;
-        asked.unwrap_or_else(|outcome| Err(unseen(&outcome, false)))
+        let (outcome, stranger) = match asked {
+            Ok(Ok(seen)) => return Ok(seen),
+            Ok(Err(unseen)) => unseen,
+            Err(outcome) => (outcome, false),
+        };
+        if stranger {
+            // Or the federation has another authority, whose token may have come meanwhile.
+            self.clusters.lock().await.remove(federation);
+        }
+        Err(Unseen {
+            text: outcome.hindrance().unwrap_or("it gave no answer").to_owned(),
+            silent: stranger || matches!(outcome, Outcome::Unreachable(_)),
+        })
     }
 
     /// Says at the own Node what is new.
@@ -220,7 +232,7 @@ impl Vehicle {
         let Some(annotations) = self.memory().publisher.due(uid, word, clock::now().mono) else {
             return;
         };
-        let outcome = cluster.annotate(&self.node_name, &annotations).await;
+        let outcome = cluster.annotate(&self.node_name, Some(uid), &annotations).await;
         tracing::debug!("annotated the own Node: {outcome:?}");
         self.memory().publisher.tried(uid, word, &outcome, clock::now().mono);
     }
@@ -486,14 +498,6 @@ impl Vehicle {
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why nothing is known of the own Node.
-fn unseen(outcome: &Outcome, stranger: bool) -> Unseen {
-    Unseen {
-        text: outcome.hindrance().unwrap_or("it gave no answer").to_owned(),
-        silent: stranger || matches!(outcome, Outcome::Unreachable(_)),
     }
 }
 

@@ -295,9 +295,16 @@ async fn target_stages(
     let authorization = token.authorization();
     let ask = async |path| ask(target, &trusted, path, Some(&authorization), REQUEST_MAX).await;
     let mut asked = ask("/v1-k3s/readyz").await;
-    if matches!(&asked, Ok(answer) if matches!(answer.status, 401 | 404)) {
+    if let Ok(first) = &asked
+        && matches!(first.status, 401 | 404)
+    {
         // Older servers (seen: 1.21) have no such path and let their API answer, which knows nothing of tokens.
-        asked = ask("/v1-k3s/config").await;
+        let again = ask("/v1-k3s/config").await;
+        // A refusal stands until somebody says otherwise: the token is not tried over and over for an answer that was lost.
+        if first.status == 404 || matches!(&again, Ok(answer) if matches!(answer.status, 200 | 403))
+        {
+            asked = again;
+        }
     }
     match asked {
         Ok(answer) => end(preflight::token(answer.status)),

@@ -110,6 +110,10 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
 
     // Beside another kubelet, whatever is evidently the one's goes all the same.
     let other = other_kubelet(host);
+    let rules = |lines: BTreeSet<String>| -> BTreeSet<String> {
+        lines.into_iter().filter(|line| line.contains(" KUBE-")).collect()
+    };
+    let shared = rules(kernel(host));
     let said = use_hands(&vehicle, &["clean-up"]);
     assert!(said.contains("the interface cni0") && !said.contains("the mount"), "{said}");
     // A real k3s has more that may be the other's: its tunnel, and the rules of kube-proxy.
@@ -121,6 +125,7 @@ fn what_real_pods_leave_is_gone_and_they_run_again_without_loading_anything() {
     let now: BTreeSet<String> =
         kernel(host).iter().filter(|line| !is_shared(line)).cloned().collect();
     assert_same(&now, &before, "beside another kubelet");
+    assert!(shared.is_subset(&rules(kernel(host))), "rules that may be the other's went");
     for folder in ["/var/lib/cni", "/var/lib/kubelet/pods"] {
         let left =
             host.run("find", &[folder, "-name", "*eth0", "-o", "-name", "etc-hosts"]).unwrap();

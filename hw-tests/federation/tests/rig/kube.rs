@@ -35,7 +35,7 @@ fn certificate(vehicle: &Vehicle) -> Credential {
 }
 
 /// A token, in a file on a vehicle.
-fn stored(vehicle: &Vehicle, name: &str, token: &str) -> Credential {
+pub fn stored(vehicle: &Vehicle, name: &str, token: &str) -> Credential {
     let file = vehicle.host().folder().join(format!("{name}.token"));
     fs::write(&file, token).unwrap();
     Credential::Token { file }
@@ -47,7 +47,7 @@ fn account(vehicle: &Vehicle, node: &str) -> Credential {
 }
 
 /// Does work whose sockets are the vehicle's.
-fn on<T: Send>(vehicle: &Vehicle, work: impl AsyncFnOnce() -> T + Send) -> T {
+pub fn on<T: Send>(vehicle: &Vehicle, work: impl AsyncFnOnce() -> T + Send) -> T {
     vehicle.host().enter(|| block_on(async { Ok(work().await) })).unwrap()
 }
 
@@ -98,7 +98,7 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
 
         // By the certificate of its kubelet: annotations, labels, cordon, and nothing else.
         let word = Word { vehicle: "alpha".to_owned(), network_cost: Some(512), ..Word::default() };
-        assert_eq!(api.annotate("marked", &word.annotations()).await, Outcome::Done);
+        assert_eq!(api.annotate("marked", None, &word.annotations()).await, Outcome::Done);
         let name = MemberName {
             vehicle: "alpha".to_owned(),
             kind: Some("UGV".to_owned()),
@@ -205,7 +205,7 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
         assert_eq!(api.seen("marked", None).await.unwrap(), NodeSeen::Missing);
         assert_eq!(api.cordon("marked", Some(&identity)).await, Outcome::Done);
         let nothing = BTreeMap::from([("a".to_owned(), Some("b".to_owned()))]);
-        let outcome = api.annotate("marked", &nothing).await;
+        let outcome = api.annotate("marked", None, &nothing).await;
         assert!(not_yet(&outcome).contains("there is no Node marked"), "{outcome:?}");
         assert_eq!(node("marked"), Value::Null, "a patch makes none");
 

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use federation::systemd::UNIT;
 use federation::{ControlPlane, Options, wait_for};
-use serde_json::{Value, json};
 
-use crate::rider::{CONFIG, DROP_IN, Known, Rider, node, red, run, wait_told};
+use crate::rider::{CONFIG, DROP_IN, Known, Rider, node, red, run, wait_told, workload};
 use crate::{
-    LIMIT, account_of, apply_fleet, authority_of, container, home, shared, token_of, vehicle,
+    LIMIT, account_of, apply_fleet, authority_of, home, shared, token_of, vehicle,
     wait_pods_allowed,
 };
 
@@ -194,26 +193,6 @@ fn a_vehicle_whose_node_was_deleted_leaves_and_does_not_come_back_at_once() {
     // Unless somebody says so.
     rider.tell(&["join", "red"]);
     rider.wait("member", Some("red"));
-}
-
-/// A workload of one pod that can only run on this vehicle, or the pod that runs there.
-fn workload(node: &str) -> Value {
-    json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": { "name": node, "namespace": "default" },
-        "spec": {
-            "replicas": 1,
-            "selector": { "matchLabels": { "app": node } },
-            "template": {
-                "metadata": { "labels": { "app": node } },
-                "spec": {
-                    "nodeSelector": { "outrider.internal/vehicle": node },
-                    "containers": [container(&["1"])],
-                },
-            },
-        },
-    })
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use federation::systemd::{self, Manager, UNIT, install_k3s, install_unit};
 use federation::{ControlPlane, Host, Process, Vehicle, wait_for};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{LIMIT, account_of, home, shared, vehicle};
+use crate::{LIMIT, account_of, container, home, shared, vehicle};
 
 /// Its configuration.
 pub const CONFIG: &str = "/etc/outrider/outrider.toml";
@@ -135,9 +135,14 @@ impl Rider {
 
     /// Waits until the program says that the vehicle is in this state, about this federation.
     pub fn wait(&self, state: &str, federation: Option<&str>) -> Value {
+        self.wait_within(LIMIT, state, federation)
+    }
+
+    /// The same, for what takes longer than most.
+    pub fn wait_within(&self, limit: Duration, state: &str, federation: Option<&str>) -> Value {
         let what = format!("{} to be {state} of {federation:?}", self.vehicle.name());
         let mut last = Value::Null;
-        let found = wait_for(&what, LIMIT, || {
+        let found = wait_for(&what, limit, || {
             let Ok(status) = self.ask(&["list"]) else { return Ok(None) };
             let is = status["state"] == state
                 && (federation.is_none() || status["federation"].as_str() == federation);
@@ -243,4 +248,24 @@ pub fn wait_told(plane: &ControlPlane, name: &str) {
 
 pub fn red() -> Known<'static> {
     Known { name: "red", plane: home(), priority: 10, more: "leave_after = \"15s\"" }
+}
+
+/// A workload of one pod that can only run on this vehicle.
+pub fn workload(node: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": node, "namespace": "default" },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": { "app": node } },
+            "template": {
+                "metadata": { "labels": { "app": node } },
+                "spec": {
+                    "nodeSelector": { "outrider.internal/vehicle": node },
+                    "containers": [container(&["1"])],
+                },
+            },
+        },
+    })
 }

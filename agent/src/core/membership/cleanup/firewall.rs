@@ -17,9 +17,12 @@ const COMMENTS: [&str; 2] = ["flanneld masq", "flanneld forward"];
 /// tells them from other people's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flannel {
-    /// `CHAIN REST` as `iptables-save` prints them.
+    /// `TABLE CHAIN REST` as `iptables-save` prints them.
     rules: BTreeSet<String>,
 }
+
+/// One that names its rules.
+static NAMED: Flannel = Flannel { rules: BTreeSet::new() };
 
 impl Flannel {
     /// For the networks in `subnet.env`, the file that flannel leaves for its network plugin: `NAME=NETWORK` by lines. What cannot
@@ -37,19 +40,21 @@ impl Flannel {
         ] {
             let (Some(all), Some(own)) = (value(all), value(own)) else { continue };
             for end in ["", " --random-fully"] {
-                rules.insert(format!("POSTROUTING -s {all} ! -d {multicast} -j MASQUERADE{end}"));
-                rules.insert(format!("POSTROUTING ! -s {all} -d {all} -j MASQUERADE{end}"));
+                rules.insert(format!(
+                    "nat POSTROUTING -s {all} ! -d {multicast} -j MASQUERADE{end}"
+                ));
+                rules.insert(format!("nat POSTROUTING ! -s {all} -d {all} -j MASQUERADE{end}"));
             }
-            rules.insert(format!("POSTROUTING -s {all} -d {all} -j RETURN"));
-            rules.insert(format!("POSTROUTING ! -s {all} -d {own} -j RETURN"));
-            rules.insert(format!("FORWARD -s {all} -j ACCEPT"));
-            rules.insert(format!("FORWARD -d {all} -j ACCEPT"));
+            rules.insert(format!("nat POSTROUTING -s {all} -d {all} -j RETURN"));
+            rules.insert(format!("nat POSTROUTING ! -s {all} -d {own} -j RETURN"));
+            rules.insert(format!("filter FORWARD -s {all} -j ACCEPT"));
+            rules.insert(format!("filter FORWARD -d {all} -j ACCEPT"));
         }
         Flannel { rules }
     }
 
-    fn has(&self, rule: &Rule<'_>) -> bool {
-        self.rules.contains(&format!("{} {}", rule.chain, rule.rest))
+    fn has(&self, table: &str, rule: &Rule<'_>) -> bool {
+        self.rules.contains(&format!("{table} {} {}", rule.chain, rule.rest))
     }
 }
 
@@ -82,6 +87,12 @@ pub enum Scope<'a> {
 /// Input for `iptables-restore --noflush`; empty when nothing is to go.
 #[must_use]
 pub fn removal(saved: &str, scope: Scope<'_>) -> String {
+    // A flannel that names its rules writes no others: what looks like those of an older one is an operator's.
+    let names_its_own = saved.contains("FLANNEL-") || COMMENTS.iter().any(|c| saved.contains(c));
+    let scope = match scope {
+        Scope::All(_) if names_its_own => Scope::All(&NAMED),
+        scope => scope,
+    };
     let mut script = String::new();
     let mut table = Table::default();
     for line in saved.lines() {
@@ -156,7 +167,7 @@ impl<'a> Table<'a> {
         let chains: BTreeSet<&str> = self.chains.iter().filter(is_own).copied().collect();
         let is_flannels = |rule: &Rule<'_>| match rule.comment.as_deref() {
             Some(comment) => COMMENTS.contains(&comment),
-            None => flannel.has(rule),
+            None => flannel.has(self.name, rule),
         };
         let goes = |rule: &&Rule<'_>| {
             !chains.contains(rule.chain) && (rule.leads_to(&chains) || is_flannels(rule))
@@ -298,15 +309,27 @@ COMMIT
         let rules = |rules: &[&str], verb: &str| -> String {
             rules.iter().map(|rule| format!("{verb} {rule}\n")).collect()
         };
-        let saved = format!("*nat\n{}{}COMMIT\n", rules(&flannels, "-A"), rules(&others, "-A"));
+        let (natted, passed) = flannels.split_at(4);
+        let saved = format!(
+            "*nat\n{}{}COMMIT\n*filter\n{}{}COMMIT\n*mangle\n{}COMMIT\n",
+            rules(natted, "-A"),
+            rules(&others, "-A"),
+            rules(passed, "-A"),
+            rules(&others, "-A"),
+            rules(&flannels, "-A"),
+        );
         let script = removal(&saved, Scope::All(&Flannel::read(file)));
-        assert_eq!(script, format!("*nat\n{}COMMIT\n", rules(&flannels, "-D")));
+        let [natted, passed] = [natted, passed].map(|own| rules(own, "-D"));
+        assert_eq!(script, format!("*nat\n{natted}COMMIT\n*filter\n{passed}COMMIT\n"));
+        let named = format!("*filter\n:FLANNEL-FWD - [0:0]\nCOMMIT\n{saved}");
+        let script = removal(&named, Scope::All(&Flannel::read(file)));
+        assert_eq!(script, "*filter\n-F FLANNEL-FWD\n-X FLANNEL-FWD\nCOMMIT\n");
         assert_eq!(removal(&saved, Scope::All(&Flannel::default())), "");
         assert_eq!(removal(&saved, Scope::Evident(&Claims::default())), "");
 
         let six =
             Flannel::read("FLANNEL_IPV6_NETWORK=fd42::/48\nFLANNEL_IPV6_SUBNET=fd42:0:0:1::1/64");
-        assert!(six.rules.contains("POSTROUTING ! -s fd42::/48 -d fd42:0:0:1::/64 -j RETURN"));
+        assert!(six.rules.contains("nat POSTROUTING ! -s fd42::/48 -d fd42:0:0:1::/64 -j RETURN"));
         for wrong in
             ["", "FLANNEL_NETWORK=0.0.0.0/0\nFLANNEL_SUBNET=0.0.0.0/0", "FLANNEL_NETWORK=x"]
         {

@@ -139,20 +139,24 @@ pub fn mapped(state: &State) -> Option<Mapped> {
     Some(mapped)
 }
 
-/// Network costs of the cluster's Nodes by name, as this vehicle sees them; `None` for one that is out of reach.
+/// Network costs of the cluster's Nodes by name, as this vehicle sees them; `None` for one that is out of reach. One of which
+/// nothing can be said, while the daemon is silent or warms up, or because it is not in the mesh, is not among them.
 pub type Costs = BTreeMap<String, Option<u32>>;
 
-/// The cost of every Node; none as long as no cluster was seen.
+/// The costs of the Nodes; none as long as no cluster was seen.
 #[must_use]
 pub fn costs(state: &State) -> Costs {
     let locator = Locator::new(&state.vehicles, state.mesh.view.as_deref());
-    let seats = state.seats.iter().flatten();
-    let cost = |seat: &Seat| match place(state, &locator, seat) {
-        Place::Here => Some(0),
-        Place::Nowhere => None,
-        Place::Mesh(vehicle) => vehicle.reach.cost(),
+    let cost = |seat: &Seat| {
+        let reach = match place(state, &locator, seat) {
+            Place::Here => Reach::Own,
+            Place::Nowhere => Reach::Unknown,
+            Place::Mesh(vehicle) => vehicle.reach,
+        };
+        let is_known = reach.cost().is_some() || reach == Reach::Unreachable;
+        is_known.then(|| (seat.name.clone(), reach.cost()))
     };
-    seats.map(|seat| (seat.name.clone(), cost(seat))).collect()
+    state.seats.iter().flatten().filter_map(cost).collect()
 }
 
 fn place<'s>(state: &'s State, locator: &Locator<'s>, seat: &Seat) -> Place<'s> {

@@ -243,13 +243,14 @@ impl Cluster {
         outcome
     }
 
-    /// Sets annotations of the Node, and removes those that are `None`.
+    /// Sets annotations of the Node, or of the one with this uid, and removes those that are `None`.
     pub async fn annotate(
         &mut self,
         name: &str,
+        uid: Option<&str>,
         annotations: &BTreeMap<String, Option<String>>,
     ) -> Outcome {
-        let patch = node::keys(Keys::Annotations, annotations, None);
+        let patch = node::keys(Keys::Annotations, annotations, uid);
         self.mark(name, patch, "annotating").await
     }
 

@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
-use rustls::{CertificateError, ClientConfig};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -203,7 +203,7 @@ impl Wire {
     async fn connect(&mut self) -> Result<Link, Outcome> {
         self.stranger = false;
         let secret = self.credential.read().map_err(Outcome::Refused)?;
-        let (mut faults, mut time_cures, mut stranger) = (Vec::new(), false, false);
+        let (mut faults, mut time_cures, mut stranger) = (Vec::new(), false, true);
         for step in 0..self.servers.len() {
             let index = (self.first + step) % self.servers.len();
             let server = self.servers[index].clone();
@@ -228,13 +228,13 @@ impl Wire {
                     }
                     Err(finding) => {
                         time_cures |= finding.verdict == Verdict::Bad(Cure::Time);
-                        stranger |= finding.stage == Stage::Authority;
+                        stranger &= finding.stage == Stage::Authority;
                         faults.push(finding.told());
                     }
                 }
             }
         }
-        self.stranger = stranger && !time_cures;
+        self.stranger = stranger && !time_cures && !faults.is_empty();
         let text = faults.join("; ");
         match (time_cures, faults.is_empty()) {
             (_, true) => Err(Outcome::Refused("the federation has no servers".to_owned())),
@@ -267,8 +267,9 @@ impl Wire {
                 Ok(link)
             }
             Err(trouble) => {
-                // The same root may have other certificates under it by now.
-                if is_unknown_issuer(&trouble) {
+                // The same root may have other certificates under it by now, or somebody else may have the address: a certificate
+                // that is out of date hides that it is of another authority.
+                if is_invalid_certificate(&trouble) {
                     self.bundle = None;
                 }
                 Err(self.fault(trouble, server, target))
@@ -299,7 +300,7 @@ impl Wire {
             .await
             .map_err(|_| Trouble::Slow(Part::Connecting))?
             .map_err(Trouble::Connect)?;
-        self.patience.answered(started.elapsed());
+        self.patience.connected(started.elapsed());
         tcp.set_nodelay(true).map_err(Trouble::Connect)?;
         let started = Instant::now();
         let connector = TlsConnector::from(tls.clone());
@@ -307,7 +308,7 @@ impl Wire {
             .await
             .map_err(|_| Trouble::Slow(Part::Handshake))?
             .map_err(Trouble::Tls)?;
-        self.patience.answered(started.elapsed());
+        self.patience.connected(started.elapsed());
         let (sender, driver) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| probe::broken(&error))?;
         Ok(Link {
@@ -399,10 +400,10 @@ fn retry_after_s<T>(response: &Response<T>) -> Option<u64> {
     response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn is_unknown_issuer(trouble: &Trouble) -> bool {
+fn is_invalid_certificate(trouble: &Trouble) -> bool {
     let Trouble::Tls(error) = trouble else { return false };
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    matches!(cause, Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What is wrong with something on this vehicle.
