@@ -47,14 +47,16 @@ pub fn run_all() -> Result<(), String> {
         Err(_) => Err("building Kubernetes for the tests failed".to_owned()),
     });
     let mut tally = Tally::default();
-    note(each_line(
-        "tests",
-        &mut cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]),
-        |line| {
+    let mut tests = |what: &str, words: &[&str]| {
+        let words = [&["test", "--locked", "--no-fail-fast"], words].concat();
+        each_line(what, &mut cargo(&words), |line| {
             println!("{line}");
             tally.add(line);
-        },
-    ));
+        })
+    };
+    note(tests("tests", &["--workspace", "--exclude", "federation"]));
+    // These wait for most of their time: for clusters that start, links that are slow, silence that lasts.
+    note(tests("federation", &["--package", "federation", "--", "--test-threads", "4"]));
     note(static_binaries());
     if tally.ignored > 0 {
         failures.push(format!("{} tests are ignored; a test runs or is not there", tally.ignored));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use federation::{Vehicle, wait_for};
 
-use crate::laid::{OURS, operators, shared_rules};
+use crate::laid::{OURS, older_flannel, operators, shared_rules};
 use crate::snapshot::{assert_same, snapshot};
 use crate::{LIMIT, hands, script, try_hands, use_hands, vehicle};
 
@@ -21,6 +21,8 @@ fn everything_of_k3s_goes_and_nothing_else_also_when_it_is_killed_in_between() {
     let host = vehicle.host();
     let _manager = managed(&vehicle);
     let _operators = operators(host);
+    // An older flannel would have written it.
+    script(host, "iptables-nft -A FORWARD -s 10.42.0.0/16 -j ACCEPT");
     let before = snapshot(host);
 
     let lay = || {
@@ -60,6 +62,28 @@ fn everything_of_k3s_goes_and_nothing_else_also_when_it_is_killed_in_between() {
         delay = delay * 8 / 5;
     }
     assert!(killed >= 3, "it was killed only {killed} times");
+}
+
+#[test]
+fn rules_of_an_older_flannel_go_by_its_networks() {
+    let vehicle = vehicle("older", 79);
+    let host = vehicle.host();
+    let _manager = managed(&vehicle);
+    let _operators = operators(host);
+    let own = "for table in filter mangle; do
+                 iptables-nft -t $table -A FORWARD -s 10.42.0.0/16 -i eth0 -j ACCEPT
+               done
+               iptables-nft -t nat -A POSTROUTING -s 10.44.0.0/16 -d 10.44.0.0/16 -j RETURN";
+    script(host, own);
+    let rules = || host.run("iptables-nft-save", &[]).unwrap();
+    let only = |saved: &str| -> Vec<String> {
+        saved.lines().filter(|line| line.starts_with("-A ")).map(str::to_owned).collect()
+    };
+    let before = only(&rules());
+    let _shims = OURS.lay(host);
+    older_flannel(host);
+    assert_eq!(use_hands(host, &["clean-up"]), "", "nothing was left");
+    assert_eq!(only(&rules()), before);
 }
 
 #[test]

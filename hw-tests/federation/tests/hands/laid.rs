@@ -198,29 +198,25 @@ pub fn shared_rules(host: &Host) {
                  {program} -t nat -N KUBE-SVC-1
                  {program} -t nat -A KUBE-SERVICES -p tcp --dport 443 -j KUBE-SVC-1
                  {program} -t nat -A PREROUTING -m comment --comment 'kubernetes service portals' -j KUBE-SERVICES
-                 {program} -t nat -A OUTPUT -j KUBE-SERVICES"
-            ),
-        );
-    }
-    for program in ["iptables-nft", "ip6tables-nft"] {
-        script(
-            host,
-            &format!(
-                "{program} -N FLANNEL-FWD
+                 {program} -t nat -A OUTPUT -j KUBE-SERVICES
+                 {program} -N FLANNEL-FWD
                  {program} -A FORWARD -m comment --comment 'flanneld forward' -j FLANNEL-FWD
                  {program} -A FORWARD -p udp --dport 9 -m comment --comment 'flanneld forward' -j ACCEPT"
             ),
         );
     }
-    // As older ones write them.
+}
+
+/// Rules as the flannel of k3s 1.21 writes them.
+pub fn older_flannel(host: &Host) {
     script(
         host,
-        "iptables-legacy -A FORWARD -s 10.42.0.0/16 -j ACCEPT
-         iptables-legacy -A FORWARD -d 10.42.0.0/16 -j ACCEPT
-         iptables-legacy -t nat -A POSTROUTING -s 10.42.0.0/16 -d 10.42.0.0/16 -j RETURN
-         iptables-legacy -t nat -A POSTROUTING -s 10.42.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully
-         iptables-legacy -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/24 -j RETURN
-         iptables-legacy -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/16 -j MASQUERADE --random-fully",
+        "iptables-nft -A FORWARD -s 10.42.0.0/16 -j ACCEPT
+         iptables-nft -A FORWARD -d 10.42.0.0/16 -j ACCEPT
+         iptables-nft -t nat -A POSTROUTING -s 10.42.0.0/16 -d 10.42.0.0/16 -j RETURN
+         iptables-nft -t nat -A POSTROUTING -s 10.42.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE --random-fully
+         iptables-nft -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/24 -j RETURN
+         iptables-nft -t nat -A POSTROUTING ! -s 10.42.0.0/16 -d 10.42.0.0/16 -j MASQUERADE --random-fully",
     );
 }
 
@@ -236,8 +232,6 @@ pub fn operators(host: &Host) -> Vec<Process> {
                $program -A INPUT -j KUBERNETES-MINE
                $program -t nat -A POSTROUTING -o eth0 -m comment --comment 'CNI- \"flannel\"' -j ACCEPT
              done
-             iptables-nft -A FORWARD -s 10.42.0.0/16 -j ACCEPT
-             iptables-legacy -A FORWARD -s 10.42.0.0/16 -i eth0 -j ACCEPT
              ip link add docker0 type bridge
              ip link add vethmine type veth peer name vethpeer
              ip link set vethmine master docker0 up

@@ -21,9 +21,6 @@ pub struct Flannel {
     rules: BTreeSet<String>,
 }
 
-/// One that names its rules.
-static NAMED: Flannel = Flannel { rules: BTreeSet::new() };
-
 impl Flannel {
     /// For the networks in `subnet.env`, the file that flannel leaves for its network plugin: `NAME=NETWORK` by lines. What cannot
     /// be read names no rule.
@@ -51,6 +48,13 @@ impl Flannel {
             rules.insert(format!("filter FORWARD -d {all} -j ACCEPT"));
         }
         Flannel { rules }
+    }
+
+    /// Whether rules of a flannel that names its own are among those of a machine: it writes no others, and what looks like those of
+    /// an older one is an operator's.
+    #[must_use]
+    pub fn names_its_own(saved: &str) -> bool {
+        saved.contains("FLANNEL-") || COMMENTS.iter().any(|comment| saved.contains(comment))
     }
 
     fn has(&self, table: &str, rule: &Rule<'_>) -> bool {
@@ -87,12 +91,6 @@ pub enum Scope<'a> {
 /// Input for `iptables-restore --noflush`; empty when nothing is to go.
 #[must_use]
 pub fn removal(saved: &str, scope: Scope<'_>) -> String {
-    // A flannel that names its rules writes no others: what looks like those of an older one is an operator's.
-    let names_its_own = saved.contains("FLANNEL-") || COMMENTS.iter().any(|c| saved.contains(c));
-    let scope = match scope {
-        Scope::All(_) if names_its_own => Scope::All(&NAMED),
-        scope => scope,
-    };
     let mut script = String::new();
     let mut table = Table::default();
     for line in saved.lines() {
@@ -321,9 +319,13 @@ COMMIT
         let script = removal(&saved, Scope::All(&Flannel::read(file)));
         let [natted, passed] = [natted, passed].map(|own| rules(own, "-D"));
         assert_eq!(script, format!("*nat\n{natted}COMMIT\n*filter\n{passed}COMMIT\n"));
-        let named = format!("*filter\n:FLANNEL-FWD - [0:0]\nCOMMIT\n{saved}");
-        let script = removal(&named, Scope::All(&Flannel::read(file)));
-        assert_eq!(script, "*filter\n-F FLANNEL-FWD\n-X FLANNEL-FWD\nCOMMIT\n");
+        assert!(!Flannel::names_its_own(&saved));
+        for named in [
+            ":FLANNEL-FWD - [0:0]",
+            "-A FORWARD -m comment --comment \"flanneld forward\" -j ACCEPT",
+        ] {
+            assert!(Flannel::names_its_own(&format!("*filter\n{named}\nCOMMIT\n{saved}")));
+        }
         assert_eq!(removal(&saved, Scope::All(&Flannel::default())), "");
         assert_eq!(removal(&saved, Scope::Evident(&Claims::default())), "");
 

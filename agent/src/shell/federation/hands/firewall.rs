@@ -11,6 +11,7 @@ use super::observe::World;
 use crate::core::membership::Outcome;
 use crate::core::membership::cleanup::firewall::{Flannel, Scope, removal};
 use crate::core::membership::cleanup::mounts::Places;
+use crate::shell::replace::remove as remove_file;
 use crate::shell::tls::read_small_file;
 
 /// Programs, of each of which there are `-save` and `-restore`. The first of a family is one of the others.
@@ -39,8 +40,8 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Removes them all, or only those for which there is evidence when another Kubernetes uses this network.
 pub async fn sweep(places: &Places, world: &World, left: &mut Vec<String>) -> Result<(), Outcome> {
-    let networks = read_small_file(&Path::new(FLANNEL).join(SUBNETS)).unwrap_or_default();
-    let flannel = Flannel::read(&String::from_utf8_lossy(&networks));
+    let flannel =
+        if world.alone_in_network { older_flannel(places).await } else { Flannel::default() };
     let all = Scope::All(&flannel);
     let scope = if world.alone_in_network { all } else { Scope::Evident(&world.claims) };
     let mut kept = false;
@@ -67,6 +68,26 @@ pub async fn sweep(places: &Places, world: &World, left: &mut Vec<String>) -> Re
         left.push("firewall rules, since another Kubernetes uses this network".to_owned());
     }
     Ok(())
+}
+
+/// The rules of an older flannel, if it was one that was here. That it was not is settled for good before the first rule goes, since
+/// nothing would show it afterwards.
+async fn older_flannel(places: &Places) -> Flannel {
+    let file = Path::new(FLANNEL).join(SUBNETS);
+    let networks = read_small_file(&file).unwrap_or_default();
+    if networks.is_empty() {
+        return Flannel::default();
+    }
+    for program in FAMILIES.iter().flatten().filter_map(|name| find(name, &places.data)) {
+        let save = [format!("{}-save", program.display())];
+        let said = run(&save, "", PATIENCE).await;
+        if said.is_ok_and(|said| Flannel::names_its_own(&said.output)) {
+            // It goes later anyway. If it stays, a later clean-up only leaves more.
+            let _ = remove_file(&file);
+            return Flannel::default();
+        }
+    }
+    Flannel::read(&String::from_utf8_lossy(&networks))
 }
 
 /// Whether rules of Kubernetes remain; or why this program shows none.
