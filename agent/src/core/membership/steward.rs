@@ -23,8 +23,8 @@ use crate::core::time::Mono;
 /// Tries in vain after which a server does not answer: links with 15 % loss each way lose a whole try now and then.
 const SILENT_AFTER: u32 = 3;
 
-/// Questions about the own Node, each asked twice, to which an API is silent before it counts as silent: with waits that double, a
-/// server that is only slow is heard (28 s at the least, where k3s itself gives up after 10).
+/// Questions about the own Node, each asked twice, to which an API is silent before it counts as silent: since waits double, one
+/// that is only slow is heard (it has 28 s at the least, where k3s itself gives up after 10).
 const UNHEARD_MAX: u32 = 2;
 
 /// Pause between two tries while all is well.
