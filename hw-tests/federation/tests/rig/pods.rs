@@ -67,7 +67,9 @@ fn real_pods_run_on_a_vehicle_and_outlive_its_agent() {
     wait_property(&vehicle, "NRestarts", "1");
     wait_property(&vehicle, "ActiveState", "active");
     vehicle.host().run("systemctl", &["stop", UNIT]).unwrap();
-    wait_property(&vehicle, "ActiveState", "inactive");
+    // A real one that is stopped may end with a complaint.
+    let state = systemd::property(vehicle.host(), "ActiveState").unwrap();
+    assert!(["inactive", "failed"].contains(&state.as_str()), "{state}");
     wait_node(&vehicle, "Unknown");
     for program in ["containerd", "kubelet"] {
         assert!(vehicle.host().processes(program).unwrap().is_empty(), "{program} went along");
