@@ -33,7 +33,14 @@ fn bundle(authority: &Authority) -> (Vec<u8>, String) {
 }
 
 fn manner(bundle: &[u8]) -> Manner {
-    Manner { bundle: bundle.to_vec(), readyz: 200, ahead_s: 0, silent: Vec::new(), plain: None }
+    Manner {
+        bundle: bundle.to_vec(),
+        readyz: 200,
+        old: false,
+        ahead_s: 0,
+        silent: Vec::new(),
+        plain: None,
+    }
 }
 
 /// A vehicle that knows one federation, `purple`.
@@ -217,6 +224,11 @@ fn answers_to_the_token_are_told_apart() {
     assert!(said.remedy.contains("k3s token create"), "{said:?}");
     let shown = server.asked().iter().filter(|asked| asked.authorization.is_some()).count();
     assert_eq!(shown, 1, "a wrong token is not tried again");
+
+    let server = Supervisor::start(made(), Manner { old: true, ..manner(&pem) });
+    Vehicle::of(&server, &hash).sound(true);
+    let said = Vehicle::new(&[server.address.to_string()], &token).fault(true);
+    assert!(said.text.contains("401"), "{said:?}");
 }
 
 #[test]

@@ -76,6 +76,8 @@ pub struct Manner {
     pub bundle: Vec<u8>,
     /// Status of `/v1-k3s/readyz` for the right token.
     pub readyz: u16,
+    /// It is of before that path: its API answers there.
+    pub old: bool,
     /// What its clock is ahead, in seconds.
     pub ahead_s: i64,
     /// Connections, counted from the first, that get no answer.
@@ -173,16 +175,21 @@ fn answer(
     let (status, body): (u16, &[u8]) = match path.as_str() {
         "/cacerts" => (200, &manner.bundle),
         "/ping" => (200, b"pong"),
+        "/v1-k3s/readyz" if manner.old => (401, b"{}"),
+        "/v1-k3s/config" if manner.old && authorization.as_ref() == Some(&right) => (200, b"{}"),
+        "/v1-k3s/config" if manner.old => (401, b""),
         "/v1-k3s/readyz" if authorization.as_ref() == Some(&right) => (manner.readyz, b"ok"),
         "/v1-k3s/readyz" => (401, b"Unauthorized"),
         _ => (404, b"not found"),
     };
+    let is_of_api = manner.old && path == "/v1-k3s/readyz";
+    let caching = if is_of_api { "cache-control: no-cache, private\r\n" } else { "" };
     asked.lock().unwrap().push(Asked { path, authorization });
     let ahead = Duration::from_secs(manner.ahead_s.unsigned_abs());
     let now = SystemTime::now();
     let date = if manner.ahead_s < 0 { now - ahead } else { now + ahead };
     let head = format!(
-        "HTTP/1.1 {status} x\r\ndate: {}\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 {status} x\r\n{caching}date: {}\r\ncontent-length: {}\r\n\r\n",
         httpdate::fmt_http_date(date),
         body.len()
     );

@@ -2,8 +2,7 @@
 //! made of what is seen is decided in [`crate::core::membership::preflight`].
 //!
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
-//! only when [`Plan::with_token`] says so, once, or twice to a server that is old or does not know it: checking one costs a
-//! server 32 MiB and a good part of a second.
+//! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
 #[cfg(feature = "kubernetes")]
 mod account;
@@ -295,16 +294,9 @@ async fn target_stages(
     let authorization = token.authorization();
     let ask = async |path| ask(target, &trusted, path, Some(&authorization), REQUEST_MAX).await;
     let mut asked = ask("/v1-k3s/readyz").await;
-    if let Ok(first) = &asked
-        && matches!(first.status, 401 | 404)
-    {
+    if matches!(&asked, Ok(answer) if answer.is_of_api && matches!(answer.status, 401 | 404)) {
         // Older servers (seen: 1.21) have no such path and let their API answer, which knows nothing of tokens.
-        let again = ask("/v1-k3s/config").await;
-        // A refusal stands until somebody says otherwise: the token is not tried over and over for an answer that was lost.
-        if first.status == 404 || matches!(&again, Ok(answer) if matches!(answer.status, 200 | 403))
-        {
-            asked = again;
-        }
+        asked = ask("/v1-k3s/config").await;
     }
     match asked {
         Ok(answer) => end(preflight::token(answer.status)),

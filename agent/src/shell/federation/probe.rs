@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use hyper::Request;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{AUTHORIZATION, DATE, HOST, HeaderMap};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, DATE, HOST, HeaderMap};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -46,6 +46,8 @@ pub struct Answer {
     pub status: u16,
     /// Its clock, in milliseconds since 1970.
     pub date_ms: Option<i64>,
+    /// It forbids caching, as the Kubernetes API does with everything it says, and k3s's own part with nothing.
+    pub is_of_api: bool,
     /// The body.
     pub body: Vec<u8>,
     /// From the first packet to the end of the body.
@@ -144,8 +146,9 @@ pub async fn ask(
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
             let (status, date_ms) = (response.status().as_u16(), date_ms(response.headers()));
+            let is_of_api = response.headers().contains_key(CACHE_CONTROL);
             let body = read(response.into_body()).await?;
-            Ok(Answer { status, date_ms, body, took: started.elapsed() })
+            Ok(Answer { status, date_ms, is_of_api, body, took: started.elapsed() })
         };
         // The connection is driven here, beside the question, and ends with it.
         tokio::pin!(connection, answer);
