@@ -16,8 +16,10 @@ use crate::{LIMIT, account_of, container, home, shared, vehicle};
 
 /// Its configuration.
 pub const CONFIG: &str = "/etc/outrider/outrider.toml";
+
 /// Where it keeps where it is going.
 const INTENT: &str = "/var/lib/outrider/membership/intent.json";
+
 /// What k3s is told by it.
 pub const DROP_IN: &str = "/etc/rancher/k3s/config.yaml.d/zz-outrider.yaml";
 

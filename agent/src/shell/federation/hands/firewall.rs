@@ -79,9 +79,7 @@ async fn older_flannel(places: &Places) -> Flannel {
         return Flannel::default();
     }
     for program in FAMILIES.iter().flatten().filter_map(|name| find(name, &places.data)) {
-        let save = [format!("{}-save", program.display())];
-        let said = run(&save, "", PATIENCE).await;
-        if said.is_ok_and(|said| Flannel::names_its_own(&said.output)) {
+        if saved(&program).await.is_ok_and(|saved| Flannel::names_its_own(&saved)) {
             // It goes later anyway. If it stays, a later clean-up only leaves more.
             let _ = remove_file(&file);
             return Flannel::default();
@@ -90,36 +88,41 @@ async fn older_flannel(places: &Places) -> Flannel {
     Flannel::read(&String::from_utf8_lossy(&networks))
 }
 
+/// The rules as a program shows them; or why it shows none.
+async fn saved(program: &Path) -> Result<String, String> {
+    let save = format!("{}-save", program.display());
+    let said = run(std::slice::from_ref(&save), "", PATIENCE).await?;
+    if said.code == Some(0) { Ok(said.output) } else { Err(format!("`{save}`: {}", said.error)) }
+}
+
 /// Whether rules of Kubernetes remain; or why this program shows none.
 async fn remove(
     program: &Path,
     scope: Scope<'_>,
     all: Scope<'_>,
 ) -> Result<Result<bool, String>, Outcome> {
-    let with = |ending: &str| format!("{}-{ending}", program.display());
+    let restore =
+        [format!("{}-restore", program.display()), "--noflush".to_owned(), "--wait=5".to_owned()];
     let mut complaint = String::new();
     for _ in 0..ATTEMPTS {
-        let save = [with("save")];
-        let saved = match run(&save, "", PATIENCE).await {
-            Ok(said) if said.code == Some(0) => said.output,
-            Ok(said) => return Ok(Err(format!("`{}`: {}", save[0], said.error))),
+        let saved = match saved(program).await {
+            Ok(saved) => saved,
             Err(text) => return Ok(Err(text)),
         };
         let script = removal(&saved, scope);
         if script.is_empty() {
             return Ok(Ok(!removal(&saved, all).is_empty()));
         }
-        let restore = [with("restore"), "--noflush".to_owned(), "--wait=5".to_owned()];
         complaint = match run(&restore, &script, PATIENCE).await {
             Ok(said) if said.code == Some(0) => {
-                tracing::debug!("removed rules by `{}`:\n{script}", with("restore"));
+                tracing::debug!("removed rules by `{}`:\n{script}", restore[0]);
                 String::new()
             }
             Ok(said) => said.error,
             Err(text) => text,
         };
     }
-    let text = format!("firewall rules do not go by `{}`: {complaint}", with("restore"));
+    let text = format!("firewall rules do not go by `{}`: {complaint}", restore[0]);
     Err(Outcome::NotYet { after: AGAIN, text })
 }
 
