@@ -12,8 +12,12 @@ mod supervisor;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
+use outrider::config::{Machine, parse};
+use outrider::core::membership::preflight::Stage;
+use outrider::shell::federation::{Credentials, Plan, look};
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use supervisor::{Authority, Manner, PASSWORD, Supervisor, authority, below, certificate};
 use tempfile::TempDir;
@@ -344,4 +348,34 @@ fn what_is_wrong_on_the_vehicle_is_said_before_anything_is_sent() {
     fs::remove_file(&token).unwrap();
     let (failed, said) = vehicle.check(true);
     assert!(failed && said[0].text.contains("cannot be read"), "{said:#?}");
+}
+
+#[test]
+fn a_vehicle_that_cannot_join_anyway_keeps_its_token() {
+    let ca = authority("k3s-server-ca");
+    let (pem, hash) = bundle(&ca);
+    let server = Supervisor::start(certificate(&["127.0.0.1"], &ca, |_| {}), manner(&pem));
+    let vehicle = Vehicle::of(&server, &hash);
+    let text = fs::read_to_string(vehicle.folder.path().join("outrider.toml")).unwrap();
+    let config = parse(&text, &Machine::this()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (credentials, shown) in
+        [(Credentials::Kept, 0), (Credentials::ForJoin, 0), (Credentials::Shown, 1)]
+    {
+        let plan = Plan {
+            federation: &config.federation[0],
+            unit: None,
+            // There is no room on a file system without blocks.
+            data_folder: Path::new("/proc"),
+            vehicle: "alpha",
+            node_name: "alpha",
+            credentials,
+        };
+        let found = runtime.block_on(look(plan));
+        assert!(found.iter().any(|finding| finding.stage == Stage::Space && finding.is_bad()));
+        // The way to the server is looked at in any case.
+        assert!(found.iter().any(|finding| finding.stage == Stage::Speed), "{found:#?}");
+        let with_token = server.asked().into_iter().filter(|asked| asked.authorization.is_some());
+        assert_eq!(with_token.count(), shown, "{credentials:?}: {found:#?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Finding, Verdict};
 use crate::core::membership::preflight;
-use crate::shell::federation::{Plan, look};
+use crate::shell::federation::{Credentials, Plan, look};
 
 pub(super) const CHECK: Check = Check {
     id: "federation",
@@ -28,7 +28,11 @@ fn run(context: &Context) -> Vec<Finding> {
             vehicle: &config.vehicle.name,
             node_name: &node_name,
             // Only for somebody who asks for this one: it costs the server far more than all the rest.
-            with_token: context.named.is_some(),
+            credentials: if context.named.is_some() {
+                Credentials::Shown
+            } else {
+                Credentials::Kept
+            },
         };
         let looked = context.wait(look(plan));
         findings.extend(looked.into_iter().map(|finding| shown(&federation.name, finding)));

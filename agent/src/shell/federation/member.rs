@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::hands::{CleanedUp, Commands, Equipment, Hands, ManagerChoice, Settings};
 use super::kube::{Cluster, Credential};
-use super::{Plan, look, probe, read_token};
+use super::{Credentials, Plan, look, probe, read_token};
 use crate::config::{self, Config, K3s, LocalData};
 use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::{
@@ -277,19 +277,23 @@ impl Vehicle {
     /// What would keep k3s from coming up again.
     async fn obstacle(&self) -> Option<Outcome> {
         let federation = self.federations.get(&drop_in::equipped(&self.hands.drop_in()?)?)?;
-        let findings = look(self.plan(federation, false)).await;
+        let findings = look(self.plan(federation, Credentials::Kept)).await;
         let bad = findings.iter().find(|finding| finding.is_bad())?;
         Some(Outcome::Unreachable(format!("k3s is not restarted: {}", bad.text)))
     }
 
-    fn plan<'a>(&'a self, federation: &'a config::Federation, with_token: bool) -> Plan<'a> {
+    fn plan<'a>(
+        &'a self,
+        federation: &'a config::Federation,
+        credentials: Credentials,
+    ) -> Plan<'a> {
         Plan {
             federation,
             unit: self.k3s.unit.as_deref(),
             data_folder: &self.k3s.data_folder,
             vehicle: &self.name,
             node_name: &self.node_name,
-            with_token,
+            credentials,
         }
     }
 
@@ -303,7 +307,7 @@ impl Vehicle {
         if let Err(text) = self.labels() {
             return Outcome::Refused(text);
         }
-        let findings = look(self.plan(federation, true)).await;
+        let findings = look(self.plan(federation, Credentials::ForJoin)).await;
         if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
             return judged(bad);
         }

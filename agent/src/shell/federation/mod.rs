@@ -2,7 +2,7 @@
 //! made of what is seen is decided in [`crate::core::membership::preflight`].
 //!
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
-//! only when [`Plan::with_token`] says so, once: checking one costs a server 32 MiB and a good part of a second.
+//! only when [`Plan::credentials`] says so, once: checking one costs a server 32 MiB and a good part of a second.
 
 #[cfg(feature = "kubernetes")]
 mod account;
@@ -92,8 +92,19 @@ pub struct Plan<'a> {
     pub vehicle: &'a str,
     /// What its Node is called.
     pub node_name: &'a str,
-    /// Show credentials to the server: the token, and that of the vehicle's account.
-    pub with_token: bool,
+    /// Whether the server gets to see credentials.
+    pub credentials: Credentials,
+}
+
+/// Whether a server gets to see credentials: the token, and that of the vehicle's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// No.
+    Kept,
+    /// As the last thing before a join: not while something on this vehicle forbids one.
+    ForJoin,
+    /// Somebody wants to know what the server thinks of them.
+    Shown,
 }
 
 /// Looks at a federation. Findings are in the order of [`Stage`]; the first that is bad is the last, except that what is wrong on
@@ -104,8 +115,13 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     findings.push(space(plan.data_folder));
     let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
     let mut best: Vec<Finding> = Vec::new();
+    let is_shown = match plan.credentials {
+        Credentials::Kept => false,
+        Credentials::ForJoin => !findings.iter().any(Finding::is_bad),
+        Credentials::Shown => true,
+    };
+    let shown = token.as_ref().filter(|_| is_shown);
     for server in plan.federation.servers() {
-        let shown = token.as_ref().filter(|_| plan.with_token);
         let found = server_stages(&server, ca, shown).await;
         let (is_good, further) = (!found.iter().any(Finding::is_bad), found.len() > best.len());
         if is_good || further {
@@ -118,7 +134,7 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     findings.extend(best);
     #[cfg(feature = "kubernetes")]
     if let Some(ca) = ca
-        && plan.with_token
+        && is_shown
         && !findings.iter().any(Finding::is_bad)
     {
         findings.extend(account::look(&plan, ca).await);
