@@ -23,7 +23,7 @@ Usage: sim [membership] [--seed N | --seeds A..B] [--hours H] [--vehicles N] [--
   --minutes M    begin no further seed after so many minutes of processor time
   --bug WORD     make a mistake on purpose, to see it noticed: free-on-publish, folder-not-synced, failed-sync-ignored,
                  wrong-acknowledgement, rewind-lost; with `membership` unsaved-intent, forgotten-debts, forgotten-joins,
-                 skipped-clean-up, unstopped-unit, deaf-to-silence
+                 skipped-clean-up, unstopped-unit, idle-host, deaf-to-silence
   --keep-going   do not stop at the first seed that breaks a promise
   --trace        write down everything as it happens
   --help         this text
@@ -189,13 +189,15 @@ fn report(sum: &Summary, runs: u64, cpu_s: f64) {
 fn report_membership(sum: &membership::Summary, runs: u64, cpu_s: f64) {
     println!(
         "{}\n\
-         {} memberships began, {} ended; {} Nodes deleted, {} of them by hosts\n\
+         {} memberships began, {} ended; {} Nodes deleted, {} of them by hosts; {} vehicles gone for good, {} Nodes marked lost\n\
          {} power cuts, {} kills, {} wishes of operators, {} moods of servers; {} tasks",
         effort(runs, sum.vehicle_s, cpu_s),
         sum.joined,
         sum.left,
         sum.deleted,
         sum.deleted_by_host,
+        sum.gone,
+        sum.lost,
         sum.cuts,
         sum.kills,
         sum.wishes,

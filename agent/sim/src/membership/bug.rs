@@ -11,6 +11,8 @@ crate::bug::mistakes! {
     SkippedCleanUp = "skipped-clean-up",
     /// Stopping the unit does nothing.
     UnstoppedUnit = "unstopped-unit",
+    /// The agent beside a server deletes nothing.
+    IdleHost = "idle-host",
     /// Servers that are silent count as answering.
     DeafToSilence = "deaf-to-silence",
 }

@@ -16,7 +16,6 @@ mod vehicle;
 use std::time::Duration;
 
 use outrider::core::membership::Wish;
-use outrider::core::membership::host::{self, Host};
 use outrider::core::membership::steward::Task;
 
 pub use self::bug::Bug;
@@ -67,6 +66,10 @@ pub struct Summary {
     pub deleted: u64,
     /// Of these, by the agent beside the server.
     pub deleted_by_host: u64,
+    /// Vehicles that were switched off for good.
+    pub gone: u64,
+    /// Nodes that are marked as those of lost vehicles at the end.
+    pub lost: u64,
     /// Power cuts.
     pub cuts: u64,
     /// Agents killed.
@@ -86,6 +89,8 @@ impl std::ops::AddAssign for Summary {
         self.left += other.left;
         self.deleted += other.deleted;
         self.deleted_by_host += other.deleted_by_host;
+        self.gone += other.gone;
+        self.lost += other.lost;
         self.cuts += other.cuts;
         self.kills += other.kills;
         self.wishes += other.wishes;
@@ -106,6 +111,8 @@ enum Happening {
     PowerOn(usize),
     Clock(usize),
     Card(usize),
+    Retire(usize),
+    Gone(usize),
     Kill(usize),
     Start(usize),
     Disk(usize),
@@ -146,11 +153,9 @@ impl World {
         let plan = Plan::draw(&mut dice, settings);
         let federations = plan.policy.federations.len();
         let convoy = Convoy::new(federations + plan.vehicles - 1, plan.area_m, dice.fork(1));
-        let host = || Host::new(host::Settings { silent_after: SILENT_AFTER });
         let names = plan.policy.federations.keys().enumerate();
-        let servers = names
-            .map(|(body, name)| Server::new(name.clone(), body, dice.permille(600).then(host)))
-            .collect();
+        let servers =
+            names.map(|(body, name)| Server::new(name.clone(), body, dice.permille(600))).collect();
         let vehicles: Vec<Vehicle> = (0..plan.vehicles)
             .map(|index| Vehicle::new(format!("v{}", index + 1), federations + index, dice.fork(2)))
             .collect();
@@ -184,6 +189,7 @@ impl World {
             self.later(self.plan.faults.configure, Happening::Configure(index));
             self.later(self.plan.faults.disk, Happening::Disk(index));
             self.later(self.plan.faults.card, Happening::Card(index));
+            self.later(self.plan.faults.retire, Happening::Retire(index));
         }
         for index in 0..self.servers.len() {
             self.later(self.plan.faults.mood, Happening::Mood(index));
@@ -220,6 +226,7 @@ impl World {
             Happening::Mood(_)
             | Happening::Cut(_)
             | Happening::Card(_)
+            | Happening::Retire(_)
             | Happening::Kill(_)
             | Happening::Disk(_)
             | Happening::Wish(_)
@@ -229,12 +236,17 @@ impl World {
             Happening::Drive => self.drive()?,
             Happening::Mood(index) => self.change_mood(index),
             Happening::Host(index) => self.look_after(index)?,
-            Happening::Calm => self.calm_down()?,
-            Happening::End => return self.judge().map(|()| true),
+            Happening::Calm => self.calm_down(),
+            Happening::End => {
+                self.summary.lost = self.servers.iter().map(Server::lost).sum();
+                return self.judge().map(|()| true);
+            }
             Happening::Cut(index) => self.cut(index)?,
             Happening::PowerOn(index) => self.power_on(index),
             Happening::Clock(index) => self.vehicles[index].wall_off_ms = 0,
             Happening::Card(index) => self.change_card(index)?,
+            Happening::Retire(index) => self.retire(index)?,
+            Happening::Gone(index) => self.be_gone(index)?,
             Happening::Kill(index) => self.kill(index)?,
             Happening::Start(index) => self.start(index)?,
             Happening::Disk(index) => self.break_disk(index),
@@ -312,7 +324,8 @@ impl World {
         }
         let mono = agenda::mono(0, self.now);
         let name = self.servers[index].name.clone();
-        for (node, heard) in self.servers[index].look_after(mono) {
+        let idle = self.settings.bug == Some(Bug::IdleHost);
+        for (node, heard) in self.servers[index].look_after(mono, idle) {
             self.summary.deleted += 1;
             self.summary.deleted_by_host += 1;
             let Some(vehicle) = self.vehicles.iter().position(|vehicle| vehicle.name == node.name)

@@ -29,6 +29,7 @@ pub(super) struct Faults {
     pub(super) configure: Moment,
     pub(super) disk: Moment,
     pub(super) card: Moment,
+    pub(super) retire: Moment,
 }
 
 impl Plan {
@@ -40,8 +41,10 @@ impl Plan {
         let area_m = dice.pick(&[800, 2_500, 5_000]);
         let mut plan = Plan { policy, vehicles, area_m, faults };
         // What would show this mistake is made frequent: a test has seconds, not days.
-        if settings.bug == Some(Bug::ForgottenJoins) {
-            plan.hurry();
+        match settings.bug {
+            Some(Bug::ForgottenJoins) => plan.hurry(),
+            Some(Bug::IdleHost) => plan.faults.retire = 8 * HOUR,
+            _ => {}
         }
         plan
     }
@@ -71,6 +74,7 @@ impl Faults {
             configure: often * dice.pick(&[2 * HOUR, 0]),
             disk: often * dice.pick(&[4 * HOUR, 0]),
             card: often * dice.pick(&[12 * HOUR, 0, 0]),
+            retire: often * dice.pick(&[12 * HOUR, 24 * HOUR, 0]),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the machine promises, looked at from outside: by what happens to vehicles and servers, not by what it says.
 
+use outrider::core::membership::kube::LOST;
 use outrider::core::membership::steward::Task;
 use outrider::core::membership::{LeaveStep, Place, Step, Unit, Wish};
 
@@ -19,6 +20,7 @@ const RATE: &str = "no more joins by policy than the limit";
 const NODES: &str = "the Node of a member is not deleted";
 const SILENT: &str = "a federation that is silent for its leave time is left";
 const ARRIVED: &str = "after all trouble everybody is where policy or operator want it";
+const LOST_ONES: &str = "a Node is marked as lost when nobody is behind it, and only then";
 const NOTHING_LEFT: &str = "every Node that was made is deleted or in use";
 
 impl World {
@@ -154,7 +156,9 @@ impl World {
     /// At the end, long after the last trouble.
     pub(super) fn judge(&self) -> Kept {
         for index in 0..self.vehicles.len() {
-            self.judge_place(index)?;
+            if !self.vehicles[index].gone {
+                self.judge_place(index)?;
+            }
         }
         for server in self.servers.iter().filter(|server| server.mood == Mood::Up) {
             for node in server.nodes.values() {
@@ -162,9 +166,17 @@ impl World {
                 let index = owner.unwrap_or_default();
                 let vehicle = &self.vehicles[index];
                 let in_use = vehicle.membership() == Some((&server.name, &node.uid));
-                if !in_use && !vehicle.forgotten.contains(&server.name) {
+                // Nobody is there to tell of these, if not the agent beside the server.
+                let orphaned = vehicle.gone || vehicle.forgotten.contains(&server.name);
+                let hosted = server.host.is_some();
+                let left = !in_use && (!orphaned || hosted && node.says_that_it_leaves());
+                if left {
                     let how = format!("{} is left in {}", node.uid, server.name);
                     return Err((index, Broken::new(NOTHING_LEFT, how)));
+                }
+                if hosted && in_use == node.annotations.contains_key(LOST) {
+                    let how = format!("{} in {}: {node:?}", node.uid, server.name);
+                    return Err((index, Broken::new(LOST_ONES, how)));
                 }
             }
         }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use outrider::core::membership::custom_metrics::Costs;
-use outrider::core::membership::host::{Care, Host};
-use outrider::core::membership::kube::{LEAVING, Node, VEHICLE};
+use outrider::core::membership::host::{Care, Host, Settings};
+use outrider::core::membership::kube::{LEAVING, LOST, Node, VEHICLE};
 use outrider::core::time::Mono;
 
+use super::SILENT_AFTER;
 use crate::agenda::{Moment, SECOND};
 
 /// What a server does with those who ask.
@@ -26,6 +27,11 @@ pub(super) enum Mood {
 /// Time after the last heartbeat until a Node is no longer ready, as Kubernetes has it by default.
 const HEARTBEATS_MISSED: Moment = 40 * SECOND;
 
+/// An agent that has just been started beside a server.
+fn host() -> Host {
+    Host::new(Settings { silent_after: SILENT_AFTER })
+}
+
 /// One federation.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -43,7 +49,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(name: String, body: usize, host: Option<Host>) -> Server {
+    pub(super) fn new(name: String, body: usize, hosted: bool) -> Server {
         Server {
             name,
             body,
@@ -51,9 +57,20 @@ impl Server {
             nodes: BTreeMap::new(),
             heard: BTreeMap::new(),
             passwords: BTreeMap::new(),
-            host,
+            host: hosted.then(host),
             created: 0,
         }
+    }
+
+    /// It comes up, and the agent beside it with it.
+    pub(super) fn come_up(&mut self) {
+        self.mood = Mood::Up;
+        self.host = self.host.is_some().then(host);
+    }
+
+    /// How many of its Nodes are marked as those of lost vehicles.
+    pub(super) fn lost(&self) -> u64 {
+        self.nodes.values().filter(|node| node.annotations.contains_key(LOST)).count() as u64
     }
 
     /// A kubelet registers. `None` when its password is not the one that the server knows.
@@ -128,12 +145,14 @@ impl Server {
     }
 
     /// The agent beside it looks after its members; the Nodes that it deletes, with when they were heard of.
-    pub(super) fn look_after(&mut self, mono: Mono) -> Vec<(Node, Moment)> {
+    /// An `idle` one deletes nothing.
+    pub(super) fn look_after(&mut self, mono: Mono, idle: bool) -> Vec<(Node, Moment)> {
         let Some(host) = &mut self.host else { return Vec::new() };
         let nodes: Vec<Node> = self.nodes.values().cloned().collect();
         let mut deleted = Vec::new();
         for care in host.look(&nodes, &Costs::new(), mono, None) {
             match care {
+                Care::Delete { .. } if idle => {}
                 Care::Delete { node, uid, .. } => {
                     let heard = self.heard(&node);
                     deleted.extend(self.delete(&node, Some(&uid)).map(|node| (node, heard)));

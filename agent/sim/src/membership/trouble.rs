@@ -20,12 +20,12 @@ impl World {
         if server.mood == Mood::Dead {
             return;
         }
-        server.mood = match (sick, self.dice.below(20)) {
-            (true, 0) if may_die => Mood::Dead,
-            (true, 1..=8) => Mood::Stalled,
-            (true, _) => Mood::Down,
-            (false, _) => Mood::Up,
-        };
+        match (sick, self.dice.below(20)) {
+            (true, 0) if may_die => server.mood = Mood::Dead,
+            (true, 1..=8) => server.mood = Mood::Stalled,
+            (true, _) => server.mood = Mood::Down,
+            (false, _) => server.come_up(),
+        }
         self.summary.moods += 1;
         let (name, mood) = (server.name.clone(), server.mood);
         for vehicle in 0..self.vehicles.len() {
@@ -69,7 +69,7 @@ impl World {
     /// The power comes back: another boot.
     pub(super) fn power_on(&mut self, index: usize) {
         let vehicle = &mut self.vehicles[index];
-        if vehicle.powered {
+        if vehicle.powered || vehicle.gone {
             return;
         }
         vehicle.powered = true;
@@ -90,6 +90,9 @@ impl World {
     /// The vehicle gets another card: it knows nothing of what it was.
     pub(super) fn change_card(&mut self, index: usize) -> Kept {
         self.later(self.plan.faults.card, Happening::Card(index));
+        if self.vehicles[index].gone {
+            return Ok(());
+        }
         if self.vehicles[index].powered {
             self.cut(index)?;
         }
@@ -99,6 +102,28 @@ impl World {
         vehicle.disk = Disk::default();
         vehicle.joins_ms.clear();
         vehicle.forgotten = all.collect::<BTreeSet<String>>();
+        Ok(())
+    }
+
+    /// A vehicle is taken out of service: by somebody who tells it to leave and does not wait until it has, or by a crash.
+    pub(super) fn retire(&mut self, index: usize) -> Kept {
+        let mut after = SECOND;
+        if self.dice.one_in(2) {
+            self.tell_wish(index, Wish::Leave { now: false })?;
+            after = self.dice.about(10 * SECOND);
+        }
+        self.agenda.put(self.now + after, Happening::Gone(index));
+        Ok(())
+    }
+
+    /// A vehicle is switched off for good.
+    pub(super) fn be_gone(&mut self, index: usize) -> Kept {
+        self.summary.gone += 1;
+        self.note(index, |_| "is switched off for good".to_owned());
+        self.end_process(index)?;
+        let vehicle = &mut self.vehicles[index];
+        (vehicle.powered, vehicle.gone) = (false, true);
+        vehicle.k3s.stop();
         Ok(())
     }
 
@@ -135,7 +160,7 @@ impl World {
     pub(super) fn tell_wish(&mut self, index: usize, wish: Wish) -> Kept {
         if self.vehicles[index].process.is_none() {
             // The command finds nobody; the operator tries again.
-            if self.calm {
+            if self.calm && !self.vehicles[index].gone {
                 self.agenda.put(self.now + MINUTE, Happening::Release(index));
             }
             return Ok(());
@@ -156,12 +181,12 @@ impl World {
     }
 
     /// All trouble ends: everybody stands together, and everything works that still exists.
-    pub(super) fn calm_down(&mut self) -> Kept {
+    pub(super) fn calm_down(&mut self) {
         self.calm = true;
         self.convoy.gather();
         for server in &mut self.servers {
-            if server.mood != Mood::Dead {
-                server.mood = Mood::Up;
+            if !matches!(server.mood, Mood::Dead | Mood::Up) {
+                server.come_up();
             }
         }
         for index in 0..self.vehicles.len() {
@@ -174,6 +199,5 @@ impl World {
                 self.agenda.put(self.now + MINUTE, Happening::Release(index));
             }
         }
-        Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct Vehicle {
     /// Its place among the bodies of the convoy.
     pub(super) body: usize,
     pub(super) powered: bool,
+    /// It was switched off for good.
+    pub(super) gone: bool,
     pub(super) boot_at: Moment,
     /// What its wall clock is off by, in milliseconds.
     pub(super) wall_off_ms: i64,
@@ -80,6 +82,7 @@ impl Vehicle {
             name,
             body,
             powered: false,
+            gone: false,
             boot_at: 0,
             wall_off_ms: 0,
             disk: Disk::default(),
