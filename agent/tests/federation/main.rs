@@ -343,6 +343,16 @@ fn what_is_wrong_on_the_vehicle_is_said_before_anything_is_sent() {
         output.status.code() == Some(1) && shown.contains("`http://x` is no server"),
         "{shown}"
     );
+    let beside = vehicle.folder.path().join("spool");
+    let greedy = format!("[spool]\nfolder = {beside:?}\nsize = \"1024GiB\"\n{text}");
+    fs::write(&config, greedy).unwrap();
+    let said = vehicle.sound(true);
+    let space = said.iter().find(|said| said.text.contains("space:")).unwrap();
+    let free_mib = space.text.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+    // No smaller disk holds such a spool and k3s.
+    let expected = if free_mib.unwrap() < 1024 * 1024 + 512 { "warning" } else { "ok" };
+    assert_eq!(space.verdict, expected, "{space:?}");
+    assert_eq!(space.text.contains("the spool beside it"), expected == "warning", "{space:?}");
     fs::write(&config, text).unwrap();
 
     fs::remove_file(&token).unwrap();
@@ -367,6 +377,7 @@ fn a_vehicle_that_cannot_join_anyway_keeps_its_token() {
             unit: None,
             // There is no room on a file system without blocks.
             data_folder: Path::new("/proc"),
+            spool: &config.spool,
             vehicle: "alpha",
             node_name: "alpha",
             credentials,

@@ -25,6 +25,7 @@ fn run(context: &Context) -> Vec<Finding> {
             federation,
             unit: config.k3s.unit.as_deref(),
             data_folder: &config.k3s.data_folder,
+            spool: &config.spool,
             vehicle: &config.vehicle.name,
             node_name: &node_name,
             // Only for somebody who asks for this one: it costs the server far more than all the rest.

@@ -293,13 +293,24 @@ pub fn token(status: u16) -> Finding {
     }
 }
 
-/// Room for k3s's data: `free` bytes of the file system that holds `folder`.
+/// Room for k3s's data: `free` bytes of the file system that holds `folder`, of which the spool may take `promised` yet.
 #[must_use]
-pub fn space(folder: &str, free: u64) -> Finding {
+pub fn space(folder: &str, free: u64, promised: u64) -> Finding {
     let megabytes = |bytes: u64| bytes / (1024 * 1024);
     let text = format!("{} MiB are free for {folder}", megabytes(free));
-    if free >= SPACE_BYTES_MIN {
+    if free >= SPACE_BYTES_MIN.saturating_add(promised) {
         return Finding::good(Stage::Space, text);
+    }
+    if free >= SPACE_BYTES_MIN {
+        // Data comes before pods: what is gathered is kept, and k3s evicts for it.
+        return Finding::doubt(
+            Stage::Space,
+            format!(
+                "{text}, and the spool beside it may take {} MiB yet: pods are evicted then",
+                megabytes(promised)
+            ),
+            "give k3s a file system of its own, make room, or lower `spool.size`",
+        );
     }
     Finding::bad(
         Stage::Space,
@@ -414,7 +425,12 @@ mod tests {
 
     #[test]
     fn room_is_needed() {
-        assert_eq!(space("/data", SPACE_BYTES_MIN).verdict, Verdict::Good);
-        assert!(space("/data", SPACE_BYTES_MIN - 1).is_bad());
+        const MIN: u64 = SPACE_BYTES_MIN;
+        assert_eq!(space("/data", MIN, 0).verdict, Verdict::Good);
+        assert!(space("/data", MIN - 1, 0).is_bad());
+        assert_eq!(space("/data", MIN + 9, 9).verdict, Verdict::Good);
+        assert_eq!(space("/data", MIN + 9, 10).verdict, Verdict::Doubt);
+        assert_eq!(space("/data", MIN, u64::MAX).verdict, Verdict::Doubt);
+        assert!(space("/data", MIN - 1, 10).is_bad());
     }
 }

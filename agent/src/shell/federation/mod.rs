@@ -41,7 +41,7 @@ use crate::core::membership::preflight::{
     self, Cure, Finding, NO_K3S, REQUEST_MAX, REQUESTS, Stage,
 };
 use crate::core::membership::{CaHash, Server, Token};
-use crate::shell::disk::{existing, free_bytes};
+use crate::shell::disk::{existing, free_bytes, share, taken_bytes};
 use crate::shell::{clock, tls};
 
 /// Mode bits of everybody but the owner.
@@ -88,6 +88,8 @@ pub struct Plan<'a> {
     pub unit: Option<&'a str>,
     /// Folder of k3s's data.
     pub data_folder: &'a Path,
+    /// The spool, which may share a file system with it.
+    pub spool: &'a config::Spool,
     /// Id of this vehicle.
     pub vehicle: &'a str,
     /// What its Node is called.
@@ -112,7 +114,7 @@ pub enum Credentials {
 pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     let (mut findings, token) = credentials(plan.federation);
     findings.push(service::look(plan.unit).await);
-    findings.push(space(plan.data_folder));
+    findings.push(space(plan.data_folder, plan.spool));
     let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
     let mut best: Vec<Finding> = Vec::new();
     let is_shown = match plan.credentials {
@@ -198,10 +200,12 @@ fn read_token(path: &Path) -> Result<Token, (String, &'static str)> {
     })
 }
 
-fn space(folder: &Path) -> Finding {
+fn space(folder: &Path, spool: &config::Spool) -> Finding {
     let existing = existing(folder);
+    let beside = spool.folder.as_deref().filter(|spool| share(spool, existing));
+    let promised = beside.map_or(0, |beside| spool.size.saturating_sub(taken_bytes(beside)));
     match free_bytes(existing) {
-        Ok(free) => preflight::space(&folder.display().to_string(), free),
+        Ok(free) => preflight::space(&folder.display().to_string(), free, promised),
         Err(error) => Finding::skipped(
             Stage::Space,
             format!("the room at {} cannot be told: {error}", existing.display()),
