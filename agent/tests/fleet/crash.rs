@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::convoy::{BOOT, Voice};
-use super::program::{Post, Receiving, lines, until};
+use super::program::{Post, Receiving, kill_over_and_over, lines, until};
 use super::publish;
 use super::publisher::{Vehicle, settings, subscribed};
 
@@ -28,8 +28,8 @@ const KILLS: u32 = 60;
 /// due (8 MiB), however slow the machine is.
 const ROUNDS: u64 = 600;
 
-/// Pauses between kills, in milliseconds, after which the publisher stands still rather than being slow.
-const PATIENCE_MS: u64 = 120_000;
+/// Rounds that it makes at most.
+const ROUNDS_MAX: u64 = 2 * ROUNDS;
 
 /// Every how many rounds of the publisher a large record comes.
 const LARGE_EVERY: u64 = 8;
@@ -89,7 +89,7 @@ fn batch(sequence: u64) -> Bytes {
 async fn say_everything_twice(
     port: u16,
     large: bool,
-    rounds: Arc<AtomicU64>,
+    made: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 ) -> BTreeMap<&'static str, u64> {
     let mut vehicle = Vehicle::with_queue(settings(port, "alpha"), 64 << 20);
@@ -125,8 +125,12 @@ async fn say_everything_twice(
         let (topic, payload, retain) = old[(round as usize * 7) % old.len()].clone();
         vehicle.enqueue(&topic, payload, retain);
         vehicle.until_delivered().await;
-        rounds.store(round, Ordering::Relaxed);
+        made.store(round, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(4)).await;
+        // A receiving end that is started all the time must not fall behind for ever.
+        while round >= ROUNDS_MAX && !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     vehicle.stop().await;
     said
@@ -283,18 +287,7 @@ fn hammer(
             runtime.block_on(say_everything_twice(port, large, made, stop))
         }
     });
-    let mut random: u32 = 12_345;
-    let (mut killed, mut paused_ms) = (0, 0);
-    while killed < kills || made.load(Ordering::Relaxed) < rounds {
-        assert!(!publisher.is_finished() && paused_ms < PATIENCE_MS, "the publisher stands still");
-        // Numerical Recipes' generator: the same pauses in each run.
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let pause_ms = u64::from(random >> 24);
-        std::thread::sleep(Duration::from_millis(pause_ms));
-        (killed, paused_ms) = (killed + 1, paused_ms + pause_ms);
-        receiving.program.kill();
-        receiving = post.start();
-    }
+    receiving = kill_over_and_over(receiving, post, (kills, rounds), 12_345, (&publisher, &made));
     stop.store(true, Ordering::Relaxed);
     let said = publisher.join().unwrap();
     receiving.wait_for("everything", |document| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,12 +13,18 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use super::broker::Broker;
 use super::convoy::{Publication, Voice};
-use super::program::{Post, Receiving, until};
+use super::program::{Post, Receiving, kill_over_and_over, until};
 use super::publisher::{Vehicle, settings};
 use super::{agent, publish};
 
-/// Times that the receiving end is killed.
+/// Times that the receiving end is killed, at least.
 const KILLS: u32 = 40;
+
+/// Files that are published, at least.
+const FILES: u64 = 120;
+
+/// And at most: a receiving end that is started all the time must not fall behind for ever.
+const FILES_MAX: u64 = 1_000;
 
 /// Bytes in one chunk of the publisher.
 const CHUNK_BYTES: usize = 20_000;
@@ -66,7 +72,7 @@ fn stored(name: &str, content: &[u8]) -> String {
 
 /// Publishes files until told to stop, each message twice, and each file's records once more under other numbers, as a vehicle
 /// does that is killed before it can remove the file. Says how many files there are.
-async fn publish_files(port: u16, stop: Arc<AtomicBool>) -> (u64, u64) {
+async fn publish_files(port: u16, made: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> (u64, u64) {
     let mut vehicle = Vehicle::with_queue(settings(port, "alpha"), 64 << 20);
     let alpha = Voice::new("alpha");
     let (mut sequence, mut files) = (0, 0);
@@ -87,7 +93,11 @@ async fn publish_files(port: u16, stop: Arc<AtomicBool>) -> (u64, u64) {
         let (topic, payload, retain) = old[(sequence as usize * 7) % old.len()].clone();
         vehicle.enqueue(&topic, payload, retain);
         vehicle.until_delivered().await;
+        made.store(files, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(10)).await;
+        while files >= FILES_MAX && !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
     vehicle.stop().await;
     (files, sequence)
@@ -124,12 +134,13 @@ fn killed_over_and_over_it_puts_every_file_together_once() {
     let mut receiving = post.start();
     receiving.wait_until_connected();
     let [stop, done] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let made = Arc::new(AtomicU64::new(0));
     let publisher = std::thread::spawn({
-        let (port, stop) = (broker.port, Arc::clone(&stop));
+        let (port, made, stop) = (broker.port, Arc::clone(&made), Arc::clone(&stop));
         move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(publish_files(port, stop))
+            runtime.block_on(publish_files(port, made, stop))
         }
     });
     let taker = std::thread::spawn({
@@ -137,14 +148,7 @@ fn killed_over_and_over_it_puts_every_file_together_once() {
         fs::create_dir_all(&folder).unwrap();
         move || take_away(&folder, &done)
     });
-    let mut random: u32 = 54_321;
-    for _ in 0..KILLS {
-        // Numerical Recipes' generator: the same pauses in each run.
-        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        std::thread::sleep(Duration::from_millis(u64::from(random >> 24)));
-        receiving.program.kill();
-        receiving = post.start();
-    }
+    receiving = kill_over_and_over(receiving, &post, (KILLS, FILES), 54_321, (&publisher, &made));
     stop.store(true, Ordering::Relaxed);
     let (files, records) = publisher.join().unwrap();
     let document = receiving.wait_for("everything", |document| {
@@ -163,7 +167,6 @@ fn killed_over_and_over_it_puts_every_file_together_once() {
         let name = stored(&format!("photo-{}.jpg", number % 5), &content);
         assert!(taken.get(&name).is_some_and(|(_, kept)| *kept == content), "{name}");
     }
-    assert!(files > 100, "{files}: the publisher hardly got to say anything");
     let left: Vec<PathBuf> = fs::read_dir(post.streams().join("alpha/camera/files"))
         .unwrap()
         .map(|entry| entry.unwrap().path())

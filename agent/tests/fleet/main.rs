@@ -179,8 +179,7 @@ fn records_become_lines_and_files_and_documents_once() {
         move || mosquitto_sub(port, "json/+/stream/#", 4, 60)
     });
     until("the reader of documents", || {
-        let log = std::fs::read_to_string(broker.folder.path().join("log")).unwrap();
-        log.contains("json/+/stream/# (QoS 1)").then_some(())
+        broker.log().contains("json/+/stream/# (QoS 1)").then_some(())
     });
     let alpha = Voice::new("alpha");
     let picture = Bytes::from(vec![0xfe; 200_000]);

@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// Nothing here takes long; on a machine that does much else it may.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running program; killed when dropped.
 pub struct Program {
@@ -214,4 +216,30 @@ pub fn lines(streams: &Path, vehicle: &str, stream: &str) -> Vec<(Value, Vec<u8>
         }
     }
     lines
+}
+
+/// Kills a receiving end over and over, at moments that are the same in each run, at least so many times and until the
+/// publisher, which runs meanwhile, has made so many rounds: how long that takes is the machine's business.
+pub fn kill_over_and_over<T>(
+    mut receiving: Receiving,
+    post: &Post,
+    (kills, rounds): (u32, u64),
+    mut random: u32,
+    (publisher, made): (&JoinHandle<T>, &AtomicU64),
+) -> Receiving {
+    let begun = Instant::now();
+    let mut killed = 0;
+    while killed < kills || made.load(Ordering::Relaxed) < rounds {
+        assert!(
+            !publisher.is_finished() && begun.elapsed() < PATIENCE,
+            "the publisher stands still"
+        );
+        // Numerical Recipes' generator.
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        std::thread::sleep(Duration::from_millis(u64::from(random >> 24)));
+        receiving.program.kill();
+        receiving = post.start();
+        killed += 1;
+    }
+    receiving
 }

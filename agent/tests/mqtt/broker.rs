@@ -65,8 +65,20 @@ impl Broker {
     /// Starts it again on the same port.
     pub fn start(&mut self) {
         assert!(self.process.is_none());
-        self.process = start(self.folder.path(), self.port);
-        assert!(self.process.is_some(), "mosquitto: {}", log(self.folder.path()));
+        // Meanwhile somebody's connection may have got the port.
+        for _ in 0..5 {
+            self.process = start(self.folder.path(), self.port);
+            if self.process.is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        panic!("mosquitto does not start again; its log: {}", self.log());
+    }
+
+    /// What it has logged; with the setting `log_type all` that is also who subscribes to what.
+    pub fn log(&self) -> String {
+        log(self.folder.path())
     }
 
     /// Makes it hang: the kernel still takes connections and bytes on its behalf.
