@@ -49,8 +49,8 @@ fn rubbish_in_the_folder_is_left_alone_and_damage_is_told() {
     fs::create_dir(spool.join("folder")).unwrap();
     let segment = segments(&spool).pop().unwrap();
     let mut bytes = fs::read(&segment).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0xff;
+    let middle = bytes.windows(10).position(|window| window == b"record 25 ").unwrap();
+    bytes[middle + 100] ^= 0xff;
     fs::write(&segment, bytes).unwrap();
 
     let mut agent = Start { folder, ..Start::plain() }.run(SPOOL);

@@ -27,6 +27,10 @@ fn the_bytes_of_a_day_outlast_a_kill() {
     let before = spent(&status);
     // The last message may go beyond.
     assert!(before <= CAP_BYTES - RESERVE_BYTES + 300_000, "{:?}", status.delivery);
+    // What has arrived is known to the spool, and the other way round.
+    agent.until("both count the same", |status| {
+        held(status, "photos") as usize + command.of("photos").len() == 40
+    });
     let arrived = command.of("photos").len();
     assert!((10..40).contains(&arrived), "{arrived} arrived");
 

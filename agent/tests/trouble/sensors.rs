@@ -1,12 +1,13 @@
 //! Sensors that cannot be read or never answer: they are named, everything else goes on.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::program::{Agent, has_event};
+use crate::program::{Agent, has_event, until};
 
 const CONFIG: &str = "[mesh]\ndaemon = \"none\"\n[http]\nlisten = \"off\"\n[hardware]\n\
      root = \"{folder}/root\"\ndeadline = \"500ms\"\n";
@@ -50,16 +51,18 @@ fn hanging_and_unreadable_sensors_hide_nothing_but_themselves() {
         status.collectors.iter().any(|c| c.name == "memory" && c.ok >= runs + 2)
     });
 
-    // Opening a FIFO for writing waits for its reader, which is there. Then it is a sensor like
-    // others.
-    fs::write(&sensor, "41500\n").unwrap();
-    fs::remove_file(&sensor).unwrap();
-    fs::write(&sensor, "41500\n").unwrap();
+    // Opening a FIFO for writing waits for its reader, which is there. Whoever reads next finds a sensor like others.
+    let mut stuck = File::create(&sensor).unwrap();
+    let like_others = sensor.with_file_name("next");
+    fs::write(&like_others, "41500\n").unwrap();
+    fs::rename(like_others, &sensor).unwrap();
+    stuck.write_all(b"41500\n").unwrap();
+    drop(stuck);
     agent.until("the sensor works again", |status| has_event(status, "collector-works", "thermal"));
     let series = "outrider_thermal_zone_celsius{zone=\"thermal_zone0\",type=\"stuck\"}";
     agent.until("nothing hangs", |status| status.collectors.iter().all(|c| !c.hanging));
     assert_eq!(agent.metric(series), Some(41.5));
-    assert_eq!(agent.get("/healthz").code, 200);
+    until("it is healthy", || agent.get("/healthz").code == 200);
     let log = agent.stop();
     assert!(log.contains(" WARN ") && log.contains("collector thermal has not come back"), "{log}");
 }

@@ -26,13 +26,13 @@ use crate::process::{Process, wait_for};
 use crate::programs::{Programs, hex};
 
 /// How long a control plane may take to be ready; it takes 4 to 8 s on two idle cores.
-pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
+pub const READY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Limit of one request that the rig makes.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Limit of one kubectl.
-const KUBECTL_TIMEOUT: &str = "60";
+const KUBECTL_TIMEOUT: &str = "180";
 
 /// Where the kube-apiserver is when the supervisor has its port.
 const BEHIND: &str = "127.0.0.1:6444";
@@ -44,7 +44,7 @@ const ETCD: &str = "http://127.0.0.1:2379";
 const SERVICE_ADDRESS: &str = "10.43.0.1";
 
 /// How soon a silent node counts as lost. Kubernetes waits 40 s; no test should.
-pub const NODE_GRACE: Duration = Duration::from_secs(8);
+pub const NODE_GRACE: Duration = Duration::from_secs(16);
 
 /// The same for a real k3s, whose kubelets renew their Leases every 10 s, which cannot be configured.
 const K3S_NODE_GRACE: Duration = Duration::from_secs(25);

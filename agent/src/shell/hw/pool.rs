@@ -242,11 +242,14 @@ mod tests {
         ("wifi", "proc/net/wireless"),
     ];
 
-    fn hardware(root: &Path) -> (Hardware, mpsc::Receiver<Report>) {
+    /// Soon: a worker that takes a quarter of it hangs.
+    const DEADLINE: Duration = Duration::from_millis(200);
+
+    fn hardware(root: &Path, deadline: Duration) -> (Hardware, mpsc::Receiver<Report>) {
         Hardware::new(&config::Hardware {
             enabled: true,
             interval: Duration::from_secs(1),
-            deadline: Duration::from_millis(200),
+            deadline,
             root: root.to_owned(),
             disable: BTreeSet::new(),
             exclude: BTreeMap::new(),
@@ -266,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn one_worker_does_everything_while_nothing_hangs() {
         let root = tempfile::tempdir().unwrap();
-        let (mut hardware, mut reports) = hardware(root.path());
+        let (mut hardware, mut reports) = hardware(root.path(), GENEROUS);
         let names = hardware.collectors().to_vec();
         for round in 0..3 {
             for name in &names {
@@ -288,7 +291,7 @@ mod tests {
         fs::write(sensor.with_file_name("type"), "stuck\n").unwrap();
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/loadavg"), "0.5 0.4 0.3 1/99 1234\n").unwrap();
-        let (mut hardware, mut reports) = hardware(root.path());
+        let (mut hardware, mut reports) = hardware(root.path(), DEADLINE);
         for _ in 0..3 {
             // The others answer although they wait behind the one that hangs.
             hardware.start("thermal");
@@ -298,7 +301,9 @@ mod tests {
             assert_eq!(report.result.unwrap().len(), 5);
             assert_eq!(hardware.start("thermal"), Started::StillRunning);
         }
-        assert_eq!(hardware.pool.workers(), 2);
+        // One more for each that had no turn for a moment, where much else runs.
+        let workers = hardware.pool.workers();
+        assert!((2..=HUNG_WORKERS_MAX + 1).contains(&workers), "{workers}");
 
         // Opening a FIFO for writing waits for its reader, which is there.
         fs::write(&sensor, "41500\n").unwrap();
@@ -322,7 +327,7 @@ mod tests {
         for (_, file) in FILES {
             fifo(&root.path().join(file));
         }
-        let (mut hardware, mut reports) = hardware(root.path());
+        let (mut hardware, mut reports) = hardware(root.path(), DEADLINE);
         for (name, _) in FILES {
             assert_eq!(hardware.start(name), Started::Yes);
         }

@@ -113,7 +113,9 @@ async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, F
             looked: &looked,
             traffic: &traffic,
         });
-        if options.seconds.is_some_and(|seconds| elapsed >= Duration::from_secs(seconds)) {
+        if let Some(seconds) = options.seconds
+            && (elapsed >= Duration::from_secs(seconds) || proof.summary().1)
+        {
             break Ended::InTime;
         }
     };

@@ -292,7 +292,7 @@ fn a_server_that_moves_is_followed_once_it_answers_there() {
 #[test]
 fn a_server_that_hangs_or_is_another_one_is_out_of_contact() {
     let plane = double("hangs", 94, None);
-    let mut rider = Rider::new("clings", 87, &[known(&plane, "leave_after = \"40s\"")]);
+    let mut rider = Rider::new("clings", 87, &[known(&plane, "leave_after = \"90s\"")]);
     rider.start();
     rider.wait("member", Some("red"));
     let process = rider.process();
@@ -316,7 +316,7 @@ fn a_server_that_hangs_or_is_another_one_is_out_of_contact() {
     let status = rider.wait_said("foreign cluster or man in the middle");
     assert_eq!(status["federation"], "red", "{status:#}");
     rider.wait_within(PATIENCE, "strained", Some("red"));
-    let status = rider.wait("evaluating", Some("red"));
+    let status = rider.wait_within(PATIENCE, "evaluating", Some("red"));
     assert_eq!(status["deferred"][0]["federation"], "red", "{status:#}");
     assert!(!rider.runs_k3s());
 }

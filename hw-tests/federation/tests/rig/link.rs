@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use federation::Traits;
 use federation::https::{Call, Server, Trust, block_on};
+use federation::{Traits, wait_for};
 
 use crate::{LIMIT, RED, member, shared, vehicle, wait_log, wait_ready};
 
@@ -19,9 +19,13 @@ fn a_node_behind_a_cut_link_is_unknown_until_the_link_is_back() {
     let (vehicle, agent) = member("far", 27);
     shared.ground.cut(vehicle.address()).unwrap();
     shared.red.wait_node("far", "Unknown", LIMIT).unwrap();
-    let taints =
-        shared.red.get("/api/v1/nodes/far").unwrap().unwrap()["spec"]["taints"].to_string();
-    assert!(taints.contains("node.kubernetes.io/unreachable"), "{taints}");
+    // The controller sets it in a pass of its own.
+    let tainted = wait_for("the taint of a Node that is out of reach", LIMIT, || {
+        let node = shared.red.get("/api/v1/nodes/far")?.unwrap_or_default();
+        let taints = node["spec"]["taints"].to_string();
+        Ok(taints.contains("node.kubernetes.io/unreachable").then_some(()))
+    });
+    tainted.unwrap();
     shared.ground.restore(vehicle.address()).unwrap();
     let back = shared.red.wait_node("far", "True", LIMIT);
     back.unwrap_or_else(|e| panic!("{e}\n{}", agent.last_words()));

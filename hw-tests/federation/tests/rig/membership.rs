@@ -69,14 +69,22 @@ fn power_may_fail_at_every_step_and_the_vehicle_finds_its_way() {
     let plane = home();
     let mut rider = Rider::new("cut", 61, &[red()]);
     rider.start();
-    rider.wait_stored("joining");
+    assert!(rider.saw_stored("joining"));
     rider.power_cycle();
     rider.wait("member", Some("red"));
     for (number, step) in
         ["announce", "cordon", "drain", "delete", "stop", "clean-up", "strip"].iter().enumerate()
     {
-        rider.tell(&["leave"]);
-        rider.wait_stored(&format!("\"step\": \"{step}\""));
+        // Some steps last a moment: one that passed while this test had no turn is taken once more.
+        let seen = (0..10).any(|_| {
+            rider.tell(&["leave"]);
+            rider.saw_stored(&format!("\"step\": \"{step}\"")) || {
+                rider.tell(&["join", "red"]);
+                rider.wait("member", Some("red"));
+                false
+            }
+        });
+        assert!(seen, "{step} passes too fast to be seen");
         // Alternately the program alone, and everything.
         match number % 2 {
             0 => rider.power_cycle(),
@@ -163,7 +171,7 @@ fn two_vehicles_with_one_name_do_not_fight_and_a_vehicle_made_anew_buries_its_ea
         .unwrap_or_else(|error| panic!("{error}\n{:#}", second.ask(&["list"]).unwrap_or_default()));
     assert!(!second.runs_k3s());
     assert_eq!(uid(), before);
-    assert_eq!(first.ask(&["list"]).unwrap()["state"], "member");
+    first.wait("member", Some("red"));
     drop(second);
 
     // The first one gets a new card: everything that was kept is gone, the password as well.

@@ -416,7 +416,11 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     gone.unwrap_or_else(|error| panic!("{error}\n{}", site.program().last_words()));
     site.wait_said("nothing leads here");
     plane.kubectl(&["create", "namespace", "brief"]).unwrap();
-    plane.kubectl(&["delete", "namespace", "brief", "--timeout=50s"]).unwrap();
+    plane.kubectl(&["delete", "namespace", "brief", "--wait=false"]).unwrap();
+    let gone = wait_for("the namespace to go", LIMIT, || {
+        Ok(plane.get("/api/v1/namespaces/brief")?.is_none().then_some(()))
+    });
+    gone.unwrap();
 }
 
 /// Changes an APIService as somebody else would.

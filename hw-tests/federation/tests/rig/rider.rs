@@ -191,11 +191,22 @@ impl Rider {
         assert!(!self.vehicle.host().path(DROP_IN).exists(), "k3s was told");
     }
 
-    /// Waits until what is stored about the membership holds this text, looking as often as the machine allows.
-    pub fn wait_stored(&self, text: &str) {
+    /// Whether what is stored about the membership comes to hold this text, looking as often as the machine allows, before the
+    /// vehicle has left its federation.
+    pub fn saw_stored(&self, text: &str) -> bool {
         let path = self.vehicle.host().path(INTENT);
         let until = Instant::now() + LIMIT;
-        while !fs::read_to_string(&path).unwrap_or_default().contains(text) {
+        let mut was_in_one = false;
+        loop {
+            let stored = fs::read_to_string(&path).unwrap_or_default();
+            if stored.contains(text) {
+                return true;
+            }
+            let is_solo = stored.contains("\"place\": \"solo\"");
+            if is_solo && was_in_one {
+                return false;
+            }
+            was_in_one |= !is_solo && !stored.is_empty();
             assert!(Instant::now() < until, "{} never stored {text}", self.vehicle.name());
             thread::sleep(Duration::from_millis(1));
         }

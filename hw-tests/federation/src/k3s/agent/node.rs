@@ -12,7 +12,7 @@ use super::notify_ready;
 use super::settings::Settings;
 use crate::https::{Answer, Call, Connection, Server};
 
-/// Longest time that one request may take.
+/// Longest time that one request may take, in seconds: a heartbeat that is late is better than none.
 const REQUEST_S_MAX: u64 = 10;
 
 /// Where Leases of nodes are.
@@ -25,7 +25,7 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// Registers the Node and keeps it until this process ends. Failures are told and tried again, for ever.
 pub async fn keep(settings: &Settings, heartbeat_s: u64, api: &Server) -> Result<(), String> {
-    let limit = Duration::from_secs(heartbeat_s.min(REQUEST_S_MAX));
+    let limit = Duration::from_secs((3 * heartbeat_s).min(REQUEST_S_MAX));
     let mut api = Api { server: api.clone(), connection: None, limit };
     while let Err(e) = register(settings, &mut api).await {
         eprintln!("registering {}: {e}", settings.node_name);
