@@ -18,7 +18,8 @@
 //! | 13 there is no k3s-killall.sh | every vehicle here; pods and all in `membership::a_vehicle_with_running_pods_goes_from_red_to_purple_and_comes_back` |
 //! | 14 the disk is full | `a_full_disk_is_found_before_k3s_is_touched` |
 //! | 15 the server's address changes | `a_server_that_moves_is_followed_once_it_answers_there` |
-//! | a server that hangs | `a_server_that_hangs_or_is_another_one_is_out_of_contact` |
+//! | a server that hangs | `a_server_that_hangs_is_out_of_contact` |
+//! | a stranger at the server's address | `a_server_whose_address_a_stranger_has_is_out_of_contact` |
 //!
 //! Where a server has to misbehave on command it is the double's, also when a real k3s is there.
 
@@ -290,9 +291,9 @@ fn a_server_that_moves_is_followed_once_it_answers_there() {
 }
 
 #[test]
-fn a_server_that_hangs_or_is_another_one_is_out_of_contact() {
+fn a_server_that_hangs_is_out_of_contact() {
     let plane = double("hangs", 94, None);
-    let mut rider = Rider::new("clings", 87, &[known(&plane, "leave_after = \"90s\"")]);
+    let mut rider = Rider::new("clings", 87, &[known(&plane, "leave_after = \"never\"")]);
     rider.start();
     rider.wait("member", Some("red"));
     let process = rider.process();
@@ -309,10 +310,16 @@ fn a_server_that_hangs_or_is_another_one_is_out_of_contact() {
     assert_eq!(rider.process(), process, "k3s is left alone");
     plane.set_faults(Vec::new()).unwrap();
     rider.wait("member", Some("red"));
+}
 
-    // The server is gone, and somebody else has its address.
+#[test]
+fn a_server_whose_address_a_stranger_has_is_out_of_contact() {
+    let plane = double("gone", 95, None);
+    let mut rider = Rider::new("duped", 88, &[known(&plane, "leave_after = \"90s\"")]);
+    rider.start();
+    rider.wait("member", Some("red"));
     drop(plane);
-    let _stranger = double("usurper", 94, None);
+    let _stranger = double("usurper", 95, None);
     let status = rider.wait_said("foreign cluster or man in the middle");
     assert_eq!(status["federation"], "red", "{status:#}");
     rider.wait_within(PATIENCE, "strained", Some("red"));
