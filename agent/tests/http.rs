@@ -563,8 +563,9 @@ fn a_stream_begins_at_once_goes_on_and_survives_the_life_of_connections() {
         ..Limits::default()
     };
     let life_max = limits.life_max;
-    let (server, begun) = (serve(limits), Instant::now());
+    let server = serve(limits);
     let (mut stream, first) = open_stream(server.tcp);
+    let begun = Instant::now();
     assert_eq!(status(&first), "200");
     assert!(first.contains("\r\ncontent-type: text/event-stream\r\n"), "{first}");
     assert!(first.contains("event: status\ndata: {\"schema\":1,"), "{first}");

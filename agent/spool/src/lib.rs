@@ -43,6 +43,7 @@ pub use options::{
 };
 pub use read::Delivery;
 pub use report::{Damage, Degraded, Event, Report, StreamReport};
+pub use rewrite::QUARANTINE;
 pub use spool::{Accepted, Acknowledgement, Spool};
 pub use storage::{Entry, Lock, Storage};
 pub use thread::{Pace, SpoolHandle, SpoolThread, Unsubmitted};

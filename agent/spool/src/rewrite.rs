@@ -21,8 +21,8 @@ use crate::storage::Storage;
 use crate::survey::{Hole, Survey, survey};
 use crate::write::Batch;
 
-/// Folder of the copies.
-pub(crate) const QUARANTINE: &str = "quarantine";
+/// Folder, below a spool's own, of copies of what was damaged.
+pub const QUARANTINE: &str = "quarantine";
 
 /// Which records of a segment are live.
 pub(crate) struct Live {

@@ -1,6 +1,6 @@
 //! What can be said of a file system before anything is written to it.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -29,38 +29,57 @@ pub fn share(one: &Path, other: &Path) -> bool {
     device(one).is_some_and(|one| Some(one) == device(other))
 }
 
-/// Bytes that files in `folder`, and in folders below it, take of their file system; what cannot be read takes none.
-pub fn taken_bytes(folder: &Path) -> u64 {
+/// Bytes that the files of a spool in `folder` take of its file system: those in it, and what it has put aside. Other folders are
+/// not the spool's, whatever is in them. None if there is no such folder yet.
+///
+/// # Errors
+/// It cannot be read.
+pub fn taken_bytes(folder: &Path) -> io::Result<u64> {
     /// Of a block as `stat` counts them, whatever the file system's are (stat(2), `st_blocks`).
     const BLOCK: u64 = 512;
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let taken = entries.filter_map(|entry| {
-        // Links are not followed.
-        let metadata = entry.metadata().ok()?;
-        let below = if metadata.is_dir() { taken_bytes(&entry.path()) } else { 0 };
-        Some(metadata.blocks() * BLOCK + below)
-    });
-    taken.sum()
+    let mut taken = 0;
+    for folder in [folder, &folder.join(spool::QUARANTINE)] {
+        let entries = match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            // Links are not followed; a file may have gone meanwhile.
+            let metadata = entry?.metadata().ok().filter(Metadata::is_file);
+            taken += metadata.map_or(0, |metadata| metadata.blocks() * BLOCK);
+        }
+    }
+    Ok(taken)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
-    fn what_files_take_is_counted_in_blocks_and_below_too() {
+    fn what_a_spool_takes_is_counted_in_blocks() {
         let folder = tempfile::tempdir().unwrap();
-        let below = folder.path().join("quarantine");
-        fs::create_dir(&below).unwrap();
-        let empty = taken_bytes(folder.path());
-        fs::write(folder.path().join("a"), vec![1; 100_000]).unwrap();
-        fs::write(below.join("b"), vec![1; 200_000]).unwrap();
+        let noise = |length: u32| -> Vec<u8> {
+            (0..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+        };
+        let write = |path: &str, length| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut file = fs::File::create(path).unwrap();
+            file.write_all(&noise(length)).unwrap();
+            file.sync_all().unwrap();
+        };
+        write("a.seg", 100_000);
+        write("quarantine/b", 200_000);
+        write("of-somebody-else/c", 4_000_000);
         fs::File::create(folder.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
         std::os::unix::fs::symlink("/", folder.path().join("elsewhere")).unwrap();
-        nix::unistd::sync();
-        let taken = taken_bytes(folder.path()) - empty;
-        assert!((300_000..500_000).contains(&taken), "{taken}");
-        assert_eq!(taken_bytes(Path::new("/nowhere")), 0);
+        let taken = taken_bytes(folder.path()).unwrap();
+        assert!((300_000..600_000).contains(&taken), "{taken}");
+        assert_eq!(taken_bytes(Path::new("/nowhere")).unwrap(), 0);
+        assert!(taken_bytes(&folder.path().join("a.seg")).is_err());
     }
 
     #[test]

@@ -227,12 +227,19 @@ pub fn kill_over_and_over<T>(
     mut random: u32,
     (publisher, made): (&JoinHandle<T>, &AtomicU64),
 ) -> Receiving {
-    let begun = Instant::now();
-    let mut killed = 0;
-    while killed < kills || made.load(Ordering::Relaxed) < rounds {
+    let (mut killed, mut moved) = (0, (0, Instant::now()));
+    loop {
+        let now = made.load(Ordering::Relaxed);
+        if killed >= kills && now >= rounds {
+            return receiving;
+        }
+        if now > moved.0 {
+            moved = (now, Instant::now());
+        }
+        let stands_still = publisher.is_finished() || moved.1.elapsed() > PATIENCE;
         assert!(
-            !publisher.is_finished() && begun.elapsed() < PATIENCE,
-            "the publisher stands still"
+            killed < kills || !stands_still,
+            "the publisher stands still: {now} rounds, {killed} kills"
         );
         // Numerical Recipes' generator.
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -241,5 +248,4 @@ pub fn kill_over_and_over<T>(
         receiving = post.start();
         killed += 1;
     }
-    receiving
 }

@@ -120,5 +120,7 @@ fn a_broker_that_comes_late_and_goes_away_is_waited_for() {
     });
     broker.start();
     subscribed(&broker, &mut agent);
+    publish(&broker, "sensors/late", "at last", &[]);
+    held(&mut agent, 1);
     agent.stop();
 }

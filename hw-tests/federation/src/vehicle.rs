@@ -13,7 +13,7 @@ use crate::k3s::agent::{CGROUP, HEARTBEAT, KUBELET, MAIN_FILE};
 use crate::process::Process;
 use crate::programs::Programs;
 
-/// Seconds between two heartbeats of a vehicle without a kubelet; its Lease then lasts as long as control planes here wait.
+/// Seconds between two heartbeats of a vehicle without a kubelet; its Lease then lasts half as long as control planes here wait.
 pub const HEARTBEAT_S: &str = "2";
 
 /// A vehicle. Everything on it ends with this value.

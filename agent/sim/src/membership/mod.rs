@@ -325,15 +325,14 @@ impl World {
         let mono = agenda::mono(0, self.now);
         let name = self.servers[index].name.clone();
         let idle = self.settings.bug == Some(Bug::IdleHost);
-        for (node, heard) in self.servers[index].look_after(mono, idle) {
-            self.summary.deleted += 1;
-            self.summary.deleted_by_host += 1;
-            let Some(vehicle) = self.vehicles.iter().position(|vehicle| vehicle.name == node.name)
-            else {
-                continue;
-            };
-            self.note(vehicle, |_| format!("(the host of {name} deletes {})", node.uid));
-            self.deleted_by_host(vehicle, &name, &node.uid, heard)?;
+        for silent in self.servers[index].look_after(mono, idle) {
+            self.summary.deleted += u64::from(silent.deleted);
+            self.summary.deleted_by_host += u64::from(silent.deleted);
+            let owner = |vehicle: &Vehicle| vehicle.name == silent.node.name;
+            let Some(vehicle) = self.vehicles.iter().position(owner) else { continue };
+            let what = if silent.deleted { "deletes" } else { "has lost" };
+            self.note(vehicle, |_| format!("(the host of {name} {what} {})", silent.node.uid));
+            self.silent_for_host(vehicle, &name, &silent)?;
         }
         Ok(())
     }

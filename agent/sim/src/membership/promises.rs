@@ -1,10 +1,11 @@
 //! What the machine promises, looked at from outside: by what happens to vehicles and servers, not by what it says.
 
+use outrider::core::membership::host::UNSEEN_PART;
 use outrider::core::membership::kube::LOST;
 use outrider::core::membership::steward::Task;
 use outrider::core::membership::{LeaveStep, Place, Step, Unit, Wish};
 
-use super::server::Mood;
+use super::server::{Mood, Silent};
 use super::{SILENT_AFTER, World};
 use crate::agenda::{MINUTE, Moment, micros};
 use crate::failure::{Broken, Kept};
@@ -120,19 +121,19 @@ impl World {
         Ok(())
     }
 
-    /// The agent beside a server has deleted a Node that was heard of at `heard` last.
-    pub(super) fn deleted_by_host(
-        &self,
-        index: usize,
-        federation: &str,
-        uid: &str,
-        heard: Moment,
-    ) -> Kept {
-        let silent = self.now - heard >= micros(SILENT_AFTER);
-        if !silent && self.vehicles[index].membership() == Some((federation, uid)) {
-            let how =
-                format!("the host of {federation} deleted {uid} of a member that was heard of");
-            return Err((index, Broken::new(NODES, how)));
+    /// The agent beside a server takes somebody for silent.
+    pub(super) fn silent_for_host(&self, index: usize, federation: &str, found: &Silent) -> Kept {
+        let uid = &found.node.uid;
+        let broken = |promise, what: &str| {
+            let how = format!("the host of {federation} finds {uid} silent that {what}: {found:?}");
+            Err((index, Broken::new(promise, how)))
+        };
+        if self.now - found.heard < micros(SILENT_AFTER) {
+            return broken(LOST_ONES, "was heard of");
+        }
+        // Not in all the time in which the server could hear nobody.
+        if found.looks <= UNSEEN_PART {
+            return broken(LOST_ONES, "could not be heard");
         }
         Ok(())
     }

@@ -32,6 +32,18 @@ fn host() -> Host {
     Host::new(Settings { silent_after: SILENT_AFTER })
 }
 
+/// A Node whose vehicle the agent beside the server takes for silent.
+#[derive(Debug)]
+pub(super) struct Silent {
+    pub(super) node: Node,
+    /// When it was heard of.
+    pub(super) heard: Moment,
+    /// Looks since.
+    pub(super) looks: u32,
+    /// It was deleted, not marked as lost.
+    pub(super) deleted: bool,
+}
+
 /// One federation.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -42,6 +54,8 @@ pub(super) struct Server {
     pub(super) nodes: BTreeMap<String, Node>,
     /// When each Node was heard of.
     heard: BTreeMap<String, Moment>,
+    /// How often the agent beside it has looked since.
+    looks: BTreeMap<String, u32>,
     /// By the name of a Node.
     passwords: BTreeMap<String, u64>,
     pub(super) host: Option<Host>,
@@ -56,16 +70,19 @@ impl Server {
             mood: Mood::Up,
             nodes: BTreeMap::new(),
             heard: BTreeMap::new(),
+            looks: BTreeMap::new(),
             passwords: BTreeMap::new(),
             host: hosted.then(host),
             created: 0,
         }
     }
 
-    /// It comes up, and the agent beside it with it.
-    pub(super) fn come_up(&mut self) {
+    /// It answers again; with `anew` the whole machine was started, and the agent beside it with it.
+    pub(super) fn come_up(&mut self, anew: bool) {
         self.mood = Mood::Up;
-        self.host = self.host.is_some().then(host);
+        if anew {
+            self.host = self.host.is_some().then(host);
+        }
     }
 
     /// How many of its Nodes are marked as those of lost vehicles.
@@ -96,15 +113,21 @@ impl Server {
             }
         });
         node.lease_ms = Some(clock_ms);
-        self.heard.insert(vehicle.to_owned(), now);
-        Some(node.uid.clone())
+        let uid = node.uid.clone();
+        self.hear(vehicle, now);
+        Some(uid)
     }
 
     /// A kubelet that has registered as this Node is alive.
     pub(super) fn heartbeat(&mut self, vehicle: &str, uid: &str, clock_ms: i64, now: Moment) {
         let Some(node) = self.nodes.get_mut(vehicle).filter(|node| node.uid == uid) else { return };
         node.lease_ms = Some(clock_ms);
+        self.hear(vehicle, now);
+    }
+
+    fn hear(&mut self, vehicle: &str, now: Moment) {
         self.heard.insert(vehicle.to_owned(), now);
+        self.looks.remove(vehicle);
     }
 
     /// A Node as it is now.
@@ -128,6 +151,7 @@ impl Server {
         }
         self.passwords.remove(vehicle);
         self.heard.remove(vehicle);
+        self.looks.remove(vehicle);
         self.nodes.remove(vehicle)
     }
 
@@ -144,21 +168,26 @@ impl Server {
         }
     }
 
-    /// The agent beside it looks after its members; the Nodes that it deletes, with when they were heard of.
-    /// An `idle` one deletes nothing.
-    pub(super) fn look_after(&mut self, mono: Mono, idle: bool) -> Vec<(Node, Moment)> {
+    /// The agent beside it looks after its members: those of whom it found that they are silent. An `idle` one deletes nothing.
+    pub(super) fn look_after(&mut self, mono: Mono, idle: bool) -> Vec<Silent> {
         let Some(host) = &mut self.host else { return Vec::new() };
         let nodes: Vec<Node> = self.nodes.values().cloned().collect();
-        let mut deleted = Vec::new();
+        for node in &nodes {
+            *self.looks.entry(node.name.clone()).or_default() += 1;
+        }
+        let mut silent = Vec::new();
         for care in host.look(&nodes, &Costs::new(), mono, None) {
             match care {
                 Care::Delete { .. } if idle => {}
                 Care::Delete { node, uid, .. } => {
-                    let heard = self.heard(&node);
-                    deleted.extend(self.delete(&node, Some(&uid)).map(|node| (node, heard)));
+                    let found = self.silent(&node, true);
+                    silent.extend(self.delete(&node, Some(&uid)).and(found));
                 }
                 Care::Annotate { node, annotations, .. }
                 | Care::Price { node, annotations, .. } => {
+                    if annotations.get(LOST).is_some_and(Option::is_some) {
+                        silent.extend(self.silent(&node, false));
+                    }
                     let Some(node) = self.nodes.get_mut(&node) else { continue };
                     for (key, value) in annotations {
                         match value {
@@ -169,6 +198,12 @@ impl Server {
                 }
             }
         }
-        deleted
+        silent
+    }
+
+    fn silent(&self, name: &str, deleted: bool) -> Option<Silent> {
+        let looks = self.looks.get(name).copied().unwrap_or_default();
+        let (node, heard) = (self.nodes.get(name)?.clone(), self.heard(name));
+        Some(Silent { node, heard, looks, deleted })
     }
 }

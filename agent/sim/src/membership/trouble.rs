@@ -24,7 +24,8 @@ impl World {
             (true, 0) if may_die => server.mood = Mood::Dead,
             (true, 1..=8) => server.mood = Mood::Stalled,
             (true, _) => server.mood = Mood::Down,
-            (false, _) => server.come_up(),
+            // Its machine, too, or k3s alone; one that stalled needs nothing.
+            (false, _) => server.come_up(server.mood == Mood::Down && self.dice.one_in(2)),
         }
         self.summary.moods += 1;
         let (name, mood) = (server.name.clone(), server.mood);
@@ -186,7 +187,7 @@ impl World {
         self.convoy.gather();
         for server in &mut self.servers {
             if !matches!(server.mood, Mood::Dead | Mood::Up) {
-                server.come_up();
+                server.come_up(false);
             }
         }
         for index in 0..self.vehicles.len() {

@@ -256,7 +256,8 @@ pub(super) const HOST: Section = Section {
         Key {
             name: "silent_after",
             doc: "A vehicle of which nothing is heard for this long is silent: its Node is deleted if it said \
-                  that it leaves, and marked as lost if not.",
+                  that it leaves, and marked as lost if not. Of a time in which the server itself did not answer, a \
+                  quarter of this counts at most.",
             preset: Preset::Is("\"5m\""),
             example: "\"2m\"",
             field: Field::Duration(place!(host.silent_after), [Duration::from_secs(10), DAY]),

@@ -3,7 +3,8 @@
 //!
 //! A vehicle is silent when nothing new was heard of its kubelet for [`Settings::silent_after`], by this machine's boot clock: what
 //! vehicles write into heartbeats and Leases are times of their own clocks, which may be wrong by years. So nobody is silent in
-//! the first minutes after a start, which costs nothing but these minutes.
+//! the first minutes after a start, which costs nothing but these minutes. Nor is anybody silent because the server was: of a time
+//! without a look only [`UNSEEN_PART`] counts.
 //!
 //! Only Nodes that carry a vehicle's id are looked after. At those of others, which have no agent that could say it, it writes their
 //! network cost as it is from here, as seldom as agents do ([`super::kube`]); whatever else is theirs is none of its business.
@@ -69,6 +70,8 @@ pub struct Host {
     settings: Settings,
     /// By the identity of their Nodes.
     heard: BTreeMap<String, Heard>,
+    /// When the Nodes were seen last.
+    looked: Option<Mono>,
     /// What was written last as the cost of a Node without an agent, and when, by its identity.
     priced: BTreeMap<String, (Option<u32>, Mono)>,
 }
@@ -77,11 +80,15 @@ pub struct Host {
 /// leaves behind when it ends is not left for ever.
 const YIELD: Duration = Duration::from_secs(600);
 
+/// A time between two looks counts as silence up to this part of [`Settings::silent_after`]; as long as the server answers, looks
+/// are more frequent.
+pub const UNSEEN_PART: u32 = 4;
+
 impl Host {
     /// Nothing is known yet.
     #[must_use]
     pub fn new(settings: Settings) -> Host {
-        Host { settings, heard: BTreeMap::new(), priced: BTreeMap::new() }
+        Host { settings, heard: BTreeMap::new(), looked: None, priced: BTreeMap::new() }
     }
 
     /// What is to be done about all Nodes, as they are at `now` and cost from here. `wall` is the time for people, if there is one.
@@ -95,6 +102,7 @@ impl Host {
     ) -> Vec<Care> {
         let known: BTreeSet<&str> = nodes.iter().map(|node| node.uid.as_str()).collect();
         self.heard.retain(|uid, _| known.contains(uid.as_str()));
+        self.pass_over_outage(now);
         self.priced.retain(|uid, _| known.contains(uid.as_str()));
         let care = |node: &Node| match node.annotations.get(VEHICLE) {
             Some(vehicle) => self.look_at(node, vehicle.clone(), now, wall),
@@ -103,6 +111,16 @@ impl Host {
             None => self.price(node, *costs.get(&node.name)?, now),
         };
         nodes.iter().filter_map(care).collect()
+    }
+
+    /// Nobody could be heard while the server did not answer; kubelets need a moment after that.
+    fn pass_over_outage(&mut self, now: Mono) {
+        let unseen = self.looked.map_or(Duration::ZERO, |looked| now.since(looked));
+        let most = self.settings.silent_after / UNSEEN_PART;
+        for heard in self.heard.values_mut() {
+            heard.since = heard.since + unseen.saturating_sub(most);
+        }
+        self.looked = Some(now);
     }
 
     /// Keeps the cost at a Node without an agent.
@@ -195,15 +213,21 @@ mod tests {
         }
     }
 
+    /// Looks at them every second, which is to give no reason for anything.
+    fn look_on(host: &mut Host, nodes: &[Node], from: u64, to: u64) {
+        for second in from..=to {
+            assert_eq!(host.look(nodes, &Costs::new(), at(second), None), [], "at {second} s");
+        }
+    }
+
     #[test]
     fn one_that_left_is_deleted_when_it_is_silent_and_not_before() {
         let mut host = host();
         let leaving = |lease| vec![node("hawk", lease, &[(LEAVING, "for good")])];
         assert_eq!(host.look(&leaving(1), &Costs::new(), at(0), None), []);
-        assert_eq!(host.look(&leaving(1), &Costs::new(), at(59), None), []);
+        look_on(&mut host, &leaving(1), 0, 59);
         // It still drains.
-        assert_eq!(host.look(&leaving(2), &Costs::new(), at(60), None), []);
-        assert_eq!(host.look(&leaving(2), &Costs::new(), at(119), None), []);
+        look_on(&mut host, &leaving(2), 60, 119);
         let [Care::Delete { node, uid, vehicle }] =
             &host.look(&leaving(2), &Costs::new(), at(120), None)[..]
         else {
@@ -219,7 +243,7 @@ mod tests {
     fn one_that_is_silent_without_a_word_is_lost_once_and_found_again() {
         let mut host = host();
         let silent = vec![node("hawk", 1, &[(NETWORK_COST, "100")])];
-        assert_eq!(host.look(&silent, &Costs::new(), at(0), None), []);
+        look_on(&mut host, &silent, 0, 59);
         let [Care::Annotate { annotations, text, .. }] =
             &host.look(&silent, &Costs::new(), at(60), Some("now"))[..]
         else {
@@ -236,6 +260,24 @@ mod tests {
             panic!("it is not found");
         };
         assert_eq!(*annotations, BTreeMap::from([(LOST.to_owned(), None)]));
+    }
+
+    #[test]
+    fn nobody_is_silent_because_the_server_was() {
+        let mut host = host();
+        let alive = vec![node("hawk", 1, &[]), node("kite", 1, &[(LEAVING, "for good")])];
+        look_on(&mut host, &alive, 0, 30);
+        // It was away for an hour, or its API hung: its Nodes are as they were before, and kubelets have not got through yet.
+        look_on(&mut host, &alive, 3_630, 3_644);
+        let mut alive = vec![node("hawk", 2, &[]), node("kite", 2, &[(LEAVING, "for good")])];
+        look_on(&mut host, &alive, 3_645, 3_700);
+        // However seldom it answers, who is silent all the time is found out.
+        alive.pop();
+        let care = (1..=9)
+            .flat_map(|hour| host.look(&alive, &Costs::new(), at(hour * 3_600 + 4_000), None));
+        assert!(
+            matches!(&care.collect::<Vec<_>>()[0], Care::Annotate { node, .. } if node == "hawk")
+        );
     }
 
     #[test]

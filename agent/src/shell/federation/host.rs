@@ -17,14 +17,14 @@ use super::kube::{Cluster, Credential};
 use crate::config::Config;
 use crate::core::agent::Input;
 use crate::core::membership::custom_metrics::{Costs, Own, Seat};
-use crate::core::membership::host::{Care, Host, Settings};
+use crate::core::membership::host::{Care, Host, Settings, UNSEEN_PART};
 use crate::core::membership::kube::written;
 use crate::core::membership::{CaHash, Server};
 use crate::core::state::Severity;
 use crate::shell::{clock, http};
 
-/// Looks in the time after which a vehicle is silent.
-const LOOKS: u32 = 4;
+/// Looks in the time after which a vehicle is silent: more than [`UNSEEN_PART`], so that each counts in full.
+const LOOKS: u32 = UNSEEN_PART + 1;
 
 /// Longest pause between two looks.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);

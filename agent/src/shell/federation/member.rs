@@ -314,6 +314,9 @@ impl Vehicle {
         if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
             return judged(bad);
         }
+        for doubt in findings.iter().filter(|finding| finding.verdict == Verdict::Doubt) {
+            tracing::warn!("before joining {name}: {}", doubt.told());
+        }
         self.bury(name, federation).await
     }
 

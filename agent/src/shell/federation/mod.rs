@@ -20,6 +20,7 @@ mod trust;
 
 use std::convert::Infallible;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::pin::Pin;
@@ -114,7 +115,7 @@ pub enum Credentials {
 pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     let (mut findings, token) = credentials(plan.federation);
     findings.push(service::look(plan.unit).await);
-    findings.push(space(plan.data_folder, plan.spool));
+    findings.push(space(plan.data_folder, plan.spool).await);
     let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
     let mut best: Vec<Finding> = Vec::new();
     let is_shown = match plan.credentials {
@@ -200,15 +201,21 @@ fn read_token(path: &Path) -> Result<Token, (String, &'static str)> {
     })
 }
 
-fn space(folder: &Path, spool: &config::Spool) -> Finding {
-    let existing = existing(folder);
-    let beside = spool.folder.as_deref().filter(|spool| share(spool, existing));
-    let promised = beside.map_or(0, |beside| spool.size.saturating_sub(taken_bytes(beside)));
-    match free_bytes(existing) {
-        Ok(free) => preflight::space(&folder.display().to_string(), free, promised),
+/// On a thread of its own: a card that is busy or worn answers late.
+async fn space(folder: &Path, spool: &config::Spool) -> Finding {
+    let (asked, beside, size) = (folder.to_owned(), spool.folder.clone(), spool.size);
+    let measured = tokio::task::spawn_blocking(move || {
+        let existing = existing(&asked);
+        let beside = beside.filter(|spool| share(spool, existing));
+        // What cannot be told is no reason to warn.
+        let taken = beside.map_or(Ok(size), |beside| taken_bytes(&beside)).unwrap_or(size);
+        free_bytes(existing).map(|free| (free, size.saturating_sub(taken)))
+    });
+    match measured.await.unwrap_or_else(|ended| Err(io::Error::other(ended))) {
+        Ok((free, promised)) => preflight::space(&folder.display().to_string(), free, promised),
         Err(error) => Finding::skipped(
             Stage::Space,
-            format!("the room at {} cannot be told: {error}", existing.display()),
+            format!("the room at {} cannot be told: {error}", folder.display()),
         ),
     }
 }
@@ -450,7 +457,7 @@ fn refused(trouble: Trouble, server: &Server, target: &Target) -> Finding {
 }
 
 /// A TLS handshake that failed.
-fn certificate(error: &std::io::Error, server: &Server) -> Finding {
+fn certificate(error: &io::Error, server: &Server) -> Finding {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     let person =
         |stage, text: String, remedy: String| Finding::bad(stage, Cure::Person, text, remedy);

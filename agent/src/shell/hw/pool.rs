@@ -291,7 +291,8 @@ mod tests {
         fs::write(sensor.with_file_name("type"), "stuck\n").unwrap();
         fs::create_dir_all(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/loadavg"), "0.5 0.4 0.3 1/99 1234\n").unwrap();
-        let (mut hardware, mut reports) = hardware(root.path(), DEADLINE);
+        // Long enough for the others to have their turn where much else runs.
+        let (mut hardware, mut reports) = hardware(root.path(), DEADLINE * 40);
         for _ in 0..3 {
             // The others answer although they wait behind the one that hangs.
             hardware.start("thermal");
@@ -301,9 +302,7 @@ mod tests {
             assert_eq!(report.result.unwrap().len(), 5);
             assert_eq!(hardware.start("thermal"), Started::StillRunning);
         }
-        // One more for each that had no turn for a moment, where much else runs.
-        let workers = hardware.pool.workers();
-        assert!((2..=HUNG_WORKERS_MAX + 1).contains(&workers), "{workers}");
+        assert_eq!(hardware.pool.workers(), 2);
 
         // Opening a FIFO for writing waits for its reader, which is there.
         fs::write(&sensor, "41500\n").unwrap();

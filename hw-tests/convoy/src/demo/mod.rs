@@ -30,6 +30,9 @@ pub use tether::{TETHER, tether};
 /// Between two looks at the agents.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// The drive goes on for so long after it has begun, with a daemon that is restarted near its end.
+const SCRIPT: Duration = Duration::from_secs(80);
+
 /// What may go wrong, as text that names operation, object and remedy.
 type Failure = Box<dyn std::error::Error>;
 
@@ -114,7 +117,7 @@ async fn run(options: &Options, program: &std::path::Path) -> Result<ExitCode, F
             traffic: &traffic,
         });
         if let Some(seconds) = options.seconds
-            && (elapsed >= Duration::from_secs(seconds) || proof.summary().1)
+            && (elapsed >= Duration::from_secs(seconds) || (elapsed >= SCRIPT && proof.summary().1))
         {
             break Ended::InTime;
         }

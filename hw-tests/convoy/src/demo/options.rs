@@ -15,7 +15,7 @@ Usage: cargo convoy [OPTIONS]
   --vehicles N       2 to 30 (default 6)
   --daemon NAME      what the stand-ins play: olsrd (default; jsoninfo, and
                      txtinfo on the fourth vehicle), jsoninfo, txtinfo, olsrd2
-  --seconds S        end when everything was seen (after about 75 s), or after
+  --seconds S        end when everything was seen (after about 80 s), or after
                      S seconds with an exit code that is not 0
   --page PORT        port of the first page (default 9695); the others follow,
                      ports in use are left out

@@ -69,20 +69,22 @@ fn power_may_fail_at_every_step_and_the_vehicle_finds_its_way() {
     let plane = home();
     let mut rider = Rider::new("cut", 61, &[red()]);
     rider.start();
-    assert!(rider.saw_stored("joining"));
+    rider.wait_stored(&["joining"]);
     rider.power_cycle();
     rider.wait("member", Some("red"));
     for (number, step) in
         ["announce", "cordon", "drain", "delete", "stop", "clean-up", "strip"].iter().enumerate()
     {
         // Some steps last a moment: one that passed while this test had no turn is taken once more.
+        let wanted = format!("\"step\": \"{step}\"");
         let seen = (0..10).any(|_| {
             rider.tell(&["leave"]);
-            rider.saw_stored(&format!("\"step\": \"{step}\"")) || {
+            let is_seen = rider.wait_stored(&[&wanted, "\"place\": \"solo\""]) == wanted;
+            if !is_seen {
                 rider.tell(&["join", "red"]);
                 rider.wait("member", Some("red"));
-                false
             }
+            is_seen
         });
         assert!(seen, "{step} passes too fast to be seen");
         // Alternately the program alone, and everything.

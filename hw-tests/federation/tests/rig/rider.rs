@@ -191,23 +191,16 @@ impl Rider {
         assert!(!self.vehicle.host().path(DROP_IN).exists(), "k3s was told");
     }
 
-    /// Whether what is stored about the membership comes to hold this text, looking as often as the machine allows, before the
-    /// vehicle has left its federation.
-    pub fn saw_stored(&self, text: &str) -> bool {
+    /// Waits until what is stored about the membership holds one of these texts, looking as often as the machine allows: which.
+    pub fn wait_stored<'t>(&self, texts: &[&'t str]) -> &'t str {
         let path = self.vehicle.host().path(INTENT);
         let until = Instant::now() + LIMIT;
-        let mut was_in_one = false;
         loop {
             let stored = fs::read_to_string(&path).unwrap_or_default();
-            if stored.contains(text) {
-                return true;
+            if let Some(text) = texts.iter().find(|text| stored.contains(**text)) {
+                return text;
             }
-            let is_solo = stored.contains("\"place\": \"solo\"");
-            if is_solo && was_in_one {
-                return false;
-            }
-            was_in_one |= !is_solo && !stored.is_empty();
-            assert!(Instant::now() < until, "{} never stored {text}", self.vehicle.name());
+            assert!(Instant::now() < until, "{} never stored {texts:?}", self.vehicle.name());
             thread::sleep(Duration::from_millis(1));
         }
     }
