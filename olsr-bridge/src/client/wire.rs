@@ -16,10 +16,9 @@ use crate::view::Protocol;
 /// How many bytes are asked of the kernel at once; the daemons' send buffers hold a few of these.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Capacity of the read buffer that is kept between samples: enough for the runtime tables of an
-/// 80-node mesh, so that a usual sample allocates nothing, and little against the memory budget of
-/// the whole agent.
-const BUFFER_BYTES_KEPT: usize = 384 * 1024;
+/// Capacity of the read buffer that is kept between samples. What a larger mesh takes is needed for
+/// milliseconds of each second, and would be a twentieth of the whole agent's memory for the rest.
+const BUFFER_BYTES_KEPT: usize = 64 * 1024;
 
 /// Whom to ask, and the bounds of the exchange.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +91,9 @@ pub(super) async fn exchange<'b>(
 
 /// Gives back what a large answer took.
 pub(super) fn release(buffer: &mut Vec<u8>) {
-    buffer.clear();
-    buffer.shrink_to(BUFFER_BYTES_KEPT);
+    if buffer.capacity() > BUFFER_BYTES_KEPT {
+        *buffer = Vec::new();
+    }
 }
 
 /// Reads until the announced length, the end or a reset (`true`).
@@ -167,4 +167,19 @@ fn too_large(target: &Target) -> Failure {
         target.answer_bytes_max
     );
     target.failure(FailureClass::TooLarge, &why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_large_answer_took_is_given_back() {
+        let mut usual = Vec::with_capacity(BUFFER_BYTES_KEPT);
+        release(&mut usual);
+        assert_eq!(usual.capacity(), BUFFER_BYTES_KEPT);
+        let mut large = Vec::with_capacity(BUFFER_BYTES_KEPT + 1);
+        release(&mut large);
+        assert_eq!(large.capacity(), 0);
+    }
 }

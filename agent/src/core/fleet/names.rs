@@ -53,7 +53,7 @@ impl Name {
             return None;
         }
         let mut labels = String::new();
-        for (label, value) in &series.labels {
+        for (label, value) in series.labels.iter() {
             if !is_name(label, false) || label.starts_with("__") {
                 return None;
             }
@@ -73,9 +73,8 @@ impl Name {
             }
         }
         // Two labels of one name make a text invalid as a whole.
-        if series.labels.contains_key(VEHICLE_LABEL)
-            && series.labels.contains_key("exported_vehicle")
-        {
+        let has = |label| series.labels.get(label).is_some();
+        if has(VEHICLE_LABEL) && has("exported_vehicle") {
             return None;
         }
         Some(Name {
@@ -90,7 +89,7 @@ impl Name {
     #[must_use]
     pub fn label(&self, name: &str) -> Option<String> {
         let series = parse_series(&format!("x{{{}}}", self.labels))?;
-        series.labels.get(name).cloned()
+        series.labels.get(name).map(str::to_owned)
     }
 
     fn bytes(&self) -> usize {
@@ -150,7 +149,7 @@ pub fn parse_series(text: &str) -> Option<Series> {
         };
     }
     let kind = if name.ends_with("_total") { SeriesKind::Counter } else { SeriesKind::Gauge };
-    Some(Series { name: name.to_owned(), labels, kind, resolution: 0 })
+    Some(Series { name: name.to_owned(), labels: labels.into(), kind, resolution: 0 })
 }
 
 /// All names that are in use.
@@ -263,8 +262,10 @@ mod tests {
     use super::*;
 
     fn series(name: &str, labels: &[(&str, &str)]) -> Series {
-        let labels = labels.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        Series { name: name.to_owned(), labels, kind: SeriesKind::Gauge, resolution: 0 }
+        let labels: BTreeMap<String, String> =
+            labels.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let (name, labels) = (name.to_owned(), labels.into());
+        Series { name, labels, kind: SeriesKind::Gauge, resolution: 0 }
     }
 
     #[test]
@@ -329,7 +330,8 @@ mod tests {
             labels in prop::collection::btree_map("[a-z]{1,5}", any::<String>(), 0..4),
         ) {
             let kind = SeriesKind::Counter;
-            let series = Series { name: "a_total".to_owned(), labels, kind, resolution: 0 };
+            let (name, labels) = ("a_total".to_owned(), labels.into());
+            let series = Series { name, labels, kind, resolution: 0 };
             prop_assert_eq!(parse_series(&series.to_string()), Some(series));
         }
 

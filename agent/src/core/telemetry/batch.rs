@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::dictionary::{Dictionary, Version};
+use super::dictionary::{Dictionary, SERIES_MAX, Version};
 use crate::core::catalog::Sink;
 use crate::core::time::{ClockQuality, Now};
 
@@ -17,6 +17,9 @@ pub const TICKS_MAX: usize = 600;
 /// Samples in one batch, missing ones included: 2 MiB as columns. More than every vehicle of a 1,000-node mesh twice, for
 /// a minute.
 pub const SAMPLES_MAX: usize = 1 << 18;
+
+/// Ticks that room is made for ahead of time: with all series that there can be, still no more than [`SAMPLES_MAX`].
+const TICKS_EXPECTED_MAX: usize = SAMPLES_MAX / SERIES_MAX;
 
 /// Largest magnitude of a value in units of its resolution: beyond it an f64 skips integers.
 pub const VALUE_MAX: i64 = 1 << 53;
@@ -144,6 +147,9 @@ pub struct Batcher {
     issued: u64,
     ticks_ms: Vec<u64>,
     columns: BTreeMap<u32, Vec<i64>>,
+    /// Ticks of the batch before, at most [`TICKS_EXPECTED_MAX`]. Columns begin with room for as many: growing there by
+    /// doubling leaves an allocator with as much again in pieces of all sizes.
+    ticks_expected: usize,
     /// Series of the batch before, for beginning a full dictionary anew.
     alive: Vec<u32>,
     losses: Losses,
@@ -161,6 +167,7 @@ impl Batcher {
             issued: 0,
             ticks_ms: Vec::new(),
             columns: BTreeMap::new(),
+            ticks_expected: 0,
             alive: Vec::new(),
             losses: Losses::default(),
         }
@@ -174,7 +181,7 @@ impl Batcher {
         }
         let row = self.ticks_ms.len();
         self.ticks_ms.push(now.mono.millis());
-        let Batcher { dictionary, columns, losses, .. } = self;
+        let Batcher { dictionary, columns, losses, ticks_expected, .. } = self;
         fill(&mut |metric, labels, value| {
             if !metric.telemetry {
                 return;
@@ -188,7 +195,8 @@ impl Batcher {
                 losses.overflow += 1;
                 return;
             }
-            let column = columns.entry(series).or_default();
+            let column =
+                columns.entry(series).or_insert_with(|| Vec::with_capacity(*ticks_expected));
             column.resize(row, MISSING);
             column.push(value);
         });
@@ -201,6 +209,7 @@ impl Batcher {
             return None;
         }
         let ticks_ms = std::mem::take(&mut self.ticks_ms);
+        self.ticks_expected = ticks_ms.len().min(TICKS_EXPECTED_MAX);
         let columns: Vec<Column> = std::mem::take(&mut self.columns)
             .into_iter()
             .map(|(series, mut values)| {
@@ -291,6 +300,21 @@ mod tests {
 
     fn values(batch: &Batch, series: usize) -> Vec<Option<i64>> {
         batch.columns[series].values().collect()
+    }
+
+    #[test]
+    fn columns_begin_with_room_for_as_many_ticks_as_before_and_for_no_more_than_may_be() {
+        let room = |span_s: u64| {
+            let boot = BootId::from_text("01234567-89ab-cdef-0123-456789abcdef");
+            let mut batcher =
+                Batcher::new(boot, Duration::from_secs(1), Duration::from_secs(span_s));
+            let mut load = |at_s: u64| batcher.tick(now(at_s * 1000), |sink| sink(&LOAD, &[], 1.0));
+            let batch = (0..).find_map(&mut load).unwrap();
+            load(10_000);
+            (batch.ticks_ms.len(), batcher.columns[&0].capacity())
+        };
+        assert_eq!(room(40), (40, 40));
+        assert_eq!(room(400), (400, TICKS_EXPECTED_MAX));
     }
 
     #[test]

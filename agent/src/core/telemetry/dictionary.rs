@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::core::sample::{Kind, Metric};
 
@@ -51,12 +51,49 @@ pub struct Series {
     /// Name of the metric.
     pub name: String,
     /// Label names and values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Prometheus type.
     pub kind: SeriesKind,
     /// Decimal exponent of the resolution: values are integers times ten to this power.
     pub resolution: i8,
+}
+
+/// Label names and values of a series, each name once, in their order. Nearly every series has one or none, for which a
+/// `BTreeMap` would take 544 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, String>")]
+pub struct Labels(Box<[(String, String)]>);
+
+impl Labels {
+    /// Whether the series has none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Names and values in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+}
+
+impl From<BTreeMap<String, String>> for Labels {
+    fn from(labels: BTreeMap<String, String>) -> Labels {
+        Labels(labels.into_iter().collect())
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
 }
 
 /// Prometheus type of a series; facts that are told by labels are not sent.
@@ -74,7 +111,7 @@ impl fmt::Display for Series {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         let mut separator = '{';
-        for (name, value) in &self.labels {
+        for (name, value) in self.labels.iter() {
             let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             write!(f, "{separator}{name}=\"{value}\"")?;
             separator = ',';
@@ -235,8 +272,10 @@ fn series(metric: &Metric, labels: &[&str]) -> Option<Series> {
         Kind::Info => return None,
     };
     let names = metric.labels.iter().map(|name| (*name).to_owned());
-    let labels = names.zip(labels.iter().map(|value| (*value).to_owned())).collect();
-    Some(Series { name: metric.name.to_owned(), labels, kind, resolution: metric.resolution })
+    let labels: BTreeMap<String, String> =
+        names.zip(labels.iter().map(|value| (*value).to_owned())).collect();
+    let (name, labels) = (metric.name.to_owned(), labels.into());
+    Some(Series { name, labels, kind, resolution: metric.resolution })
 }
 
 /// Name and label values, each ended by NUL. A NUL inside a label, which no kernel interface and no host name has, is left
