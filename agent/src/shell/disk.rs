@@ -23,7 +23,8 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(free)
 }
 
-/// Whether both would come to lie on one file system; no when it cannot be told.
+/// Whether both would come to lie on one file system; no when it cannot be told, as of two subvolumes of btrfs, which are of two
+/// devices.
 pub fn share(one: &Path, other: &Path) -> bool {
     let device = |path| fs::metadata(existing(path)).ok().map(|metadata| metadata.dev());
     device(one).is_some_and(|one| Some(one) == device(other))

@@ -228,6 +228,11 @@ fn answers_to_the_token_are_told_apart() {
     assert!(said.remedy.contains("k3s token create"), "{said:?}");
     let shown = server.asked().iter().filter(|asked| asked.authorization.is_some()).count();
     assert_eq!(shown, 1, "a wrong token is not tried again");
+    let beside = Supervisor::start(made(), manner(&pem));
+    let both = [server.address.to_string(), beside.address.to_string()];
+    let said = Vehicle::new(&both, &token).fault(true);
+    assert!(said.text.contains("401"), "{said:?}");
+    assert_eq!(beside.asked(), [], "all servers look for it in the store that they share");
 
     let server = Supervisor::start(made(), Manner { old: true, ..manner(&pem) });
     Vehicle::of(&server, &hash).sound(true);

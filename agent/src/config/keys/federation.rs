@@ -23,6 +23,9 @@ const UNREACHABLE_MAX: i64 = i32::MAX as i64;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// Kubelets renew their Lease every 10 s; who misses one of them is not silent.
+const SILENT_AFTER_MIN: Duration = Duration::from_secs(20);
+
 /// k3s on this vehicle.
 pub(super) const K3S: Section = Section {
     name: "k3s",
@@ -260,7 +263,7 @@ pub(super) const HOST: Section = Section {
                   quarter of this counts at most.",
             preset: Preset::Is("\"5m\""),
             example: "\"2m\"",
-            field: Field::Duration(place!(host.silent_after), [Duration::from_secs(10), DAY]),
+            field: Field::Duration(place!(host.silent_after), [SILENT_AFTER_MIN, DAY]),
             takes_effect: TakesEffect::OnRestart,
         },
         Key {

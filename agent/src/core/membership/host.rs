@@ -4,7 +4,7 @@
 //! A vehicle is silent when nothing new was heard of its kubelet for [`Settings::silent_after`], by this machine's boot clock: what
 //! vehicles write into heartbeats and Leases are times of their own clocks, which may be wrong by years. So nobody is silent in
 //! the first minutes after a start, which costs nothing but these minutes. Nor is anybody silent because the server was: of a time
-//! without a look only [`UNSEEN_PART`] counts.
+//! without a look only [`UNSEEN_PART`] counts, and a server that took none of our words may have taken nobody's.
 //!
 //! Only Nodes that carry a vehicle's id are looked after. At those of others, which have no agent that could say it, it writes their
 //! network cost as it is from here, as seldom as agents do ([`super::kube`]); whatever else is theirs is none of its business.
@@ -32,6 +32,8 @@ pub enum Care {
         node: String,
         /// Its identity.
         uid: String,
+        /// What of it was seen: one that changed since is spared, its vehicle may be back.
+        version: String,
         /// The vehicle.
         vehicle: String,
     },
@@ -60,8 +62,18 @@ pub enum Care {
 /// When something new was heard of a kubelet last.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
-    at_ms: Option<i64>,
+    /// Times of its heartbeat and its Lease. The later one would not do: after its clock was set back, the one that is
+    /// renewed is the earlier for some minutes.
+    at_ms: [Option<i64>; 2],
     since: Mono,
+}
+
+/// What was written last as the cost of a Node without an agent.
+#[derive(Clone, Copy, Debug)]
+struct Priced {
+    cost: Option<u32>,
+    at: Mono,
+    failed: bool,
 }
 
 /// Looks after the members of one federation.
@@ -72,8 +84,8 @@ pub struct Host {
     heard: BTreeMap<String, Heard>,
     /// When the Nodes were seen last.
     looked: Option<Mono>,
-    /// What was written last as the cost of a Node without an agent, and when, by its identity.
-    priced: BTreeMap<String, (Option<u32>, Mono)>,
+    /// By the identity of Nodes without an agent.
+    priced: BTreeMap<String, Priced>,
 }
 
 /// For so long a Node is left to whoever has written another cost there: another host of the same cluster, as likely as not. What it
@@ -123,6 +135,20 @@ impl Host {
         self.looked = Some(now);
     }
 
+    /// What was to be done at the Node with this identity was not, and may be some time. Whoever is silent is given a moment more
+    /// than it takes to look again, in which kubelets are heard of if it was the server that took nothing.
+    pub fn failed(&mut self, uid: &str, now: Mono) {
+        if let Some(priced) = self.priced.get_mut(uid) {
+            priced.failed = true;
+        }
+        let most = self.settings.silent_after / UNSEEN_PART;
+        for heard in self.heard.values_mut() {
+            let since = now.since(heard.since);
+            let excess = (since + most).saturating_sub(self.settings.silent_after);
+            heard.since = heard.since + excess;
+        }
+    }
+
     /// Keeps the cost at a Node without an agent.
     fn price(&mut self, node: &Node, cost: Option<u32>, now: Mono) -> Option<Care> {
         let said = node.annotations.get(NETWORK_COST);
@@ -131,14 +157,14 @@ impl Host {
             (Some(_), None) => true,
             (None, _) => said.is_some(),
         };
-        let is_early = self.priced.get(&node.uid).is_some_and(|(own, at)| {
-            let is_own = said.cloned() == own.map(|own| own.to_string());
-            now.since(*at) < if is_own { INTERVAL } else { YIELD }
+        let is_early = self.priced.get(&node.uid).is_some_and(|own| {
+            let is_own = said.cloned() == own.cost.map(|cost| cost.to_string());
+            now.since(own.at) < if is_own || own.failed { INTERVAL } else { YIELD }
         });
         if !is_news || is_early {
             return None;
         }
-        self.priced.insert(node.uid.clone(), (cost, now));
+        self.priced.insert(node.uid.clone(), Priced { cost, at: now, failed: false });
         let annotation = (NETWORK_COST.to_owned(), cost.map(|cost| cost.to_string()));
         let (node, uid) = (node.name.clone(), node.uid.clone());
         Some(Care::Price { node, uid, annotations: BTreeMap::from([annotation]) })
@@ -151,7 +177,7 @@ impl Host {
         now: Mono,
         wall: Option<&str>,
     ) -> Option<Care> {
-        let at_ms = node.heard_ms();
+        let at_ms = [node.heartbeat_ms, node.lease_ms];
         let heard = self.heard.entry(node.uid.clone()).or_insert(Heard { at_ms, since: now });
         let is_news = heard.at_ms != at_ms;
         if is_news {
@@ -161,7 +187,8 @@ impl Host {
         let is_marked = node.annotations.contains_key(LOST);
         let (name, uid) = (node.name.clone(), node.uid.clone());
         if is_silent && node.says_that_it_leaves() {
-            return Some(Care::Delete { node: name, uid, vehicle });
+            let version = node.resource_version.clone();
+            return Some(Care::Delete { node: name, uid, version, vehicle });
         }
         if is_silent && !is_marked {
             let since = wall.unwrap_or("at a time that is not known").to_owned();
@@ -207,6 +234,7 @@ mod tests {
         Node {
             name: name.to_owned(),
             uid: format!("uid of {name}"),
+            resource_version: format!("version of {name}"),
             lease_ms: Some(lease_s * 1_000),
             annotations: all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
             ..Node::default()
@@ -228,14 +256,14 @@ mod tests {
         look_on(&mut host, &leaving(1), 0, 59);
         // It still drains.
         look_on(&mut host, &leaving(2), 60, 119);
-        let [Care::Delete { node, uid, vehicle }] =
+        let [Care::Delete { node, uid, version, vehicle }] =
             &host.look(&leaving(2), &Costs::new(), at(120), None)[..]
         else {
             panic!("it is not deleted");
         };
         assert_eq!(
-            (node.as_str(), uid.as_str(), vehicle.as_str()),
-            ("hawk", "uid of hawk", "hawk")
+            [node.as_str(), uid.as_str(), version.as_str(), vehicle.as_str()],
+            ["hawk", "uid of hawk", "version of hawk", "hawk"]
         );
     }
 
@@ -260,6 +288,30 @@ mod tests {
             panic!("it is not found");
         };
         assert_eq!(*annotations, BTreeMap::from([(LOST.to_owned(), None)]));
+    }
+
+    #[test]
+    fn whose_clock_was_set_back_is_heard_by_the_lease_that_is_renewed() {
+        let mut host = host();
+        for second in 0..300_u64 {
+            let mut node = node("hawk", 1_000 + second.cast_signed(), &[(LEAVING, "for good")]);
+            node.heartbeat_ms = Some(9_000_000);
+            assert_eq!(host.look(&[node], &Costs::new(), at(second), None), [], "at {second} s");
+        }
+    }
+
+    #[test]
+    fn a_server_that_takes_nothing_makes_nobody_silent_when_it_does_again() {
+        let mut host = host();
+        let leaving = |lease| vec![node("hawk", lease, &[(LEAVING, "for good")])];
+        look_on(&mut host, &leaving(1), 0, 59);
+        for second in [60, 75, 90] {
+            let care = host.look(&leaving(1), &Costs::new(), at(second), None);
+            assert!(matches!(care[..], [Care::Delete { .. }]), "at {second} s: {care:?}");
+            host.failed("uid of hawk", at(second));
+            look_on(&mut host, &leaving(1), second + 1, second + 14);
+        }
+        look_on(&mut host, &leaving(2), 105, 164);
     }
 
     #[test]
@@ -312,6 +364,9 @@ mod tests {
         assert_eq!(written(Some("150"), Some(0), 401), None);
         assert_eq!(written(Some("150"), Some(0), 899), None, "it is left to that one");
         assert_eq!(written(Some("150"), Some(0), 900), some("0"), "which may be no more");
+        host.failed("uid of bare", at(900));
+        let again = host.look(&without(Some("150")), &costs(Some(0)), at(960), None);
+        assert!(matches!(again[..], [Care::Price { .. }]), "nobody else wrote it: {again:?}");
         // Nothing was computed for it yet, and whoever has an agent speaks for itself, or is about to.
         assert_eq!(host.look(&without(Some("5")), &Costs::new(), at(2_000), None), []);
         let mut hawk = node("hawk", 1, &[]);

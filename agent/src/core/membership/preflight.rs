@@ -263,8 +263,8 @@ pub fn token(status: u16) -> Finding {
             stage,
             Cure::Person,
             "the server does not know the token (401): it is wrong, or has expired",
-            "make one at the server (`k3s token create --ttl 24h`) and put it into `token_file`; it is not tried again before \
-             that file changes",
+            "make one at the server (`k3s token create --ttl 24h`) and put it into `token_file`; `outrider \
+             federation release` tries it at once, otherwise the agent does within half an hour",
         ),
         403 => Finding::bad(
             stage,

@@ -19,7 +19,7 @@ use crate::core::agent::Input;
 use crate::core::membership::custom_metrics::{Costs, Own, Seat};
 use crate::core::membership::host::{Care, Host, Settings, UNSEEN_PART};
 use crate::core::membership::kube::written;
-use crate::core::membership::{CaHash, Server};
+use crate::core::membership::{CaHash, Outcome, Server};
 use crate::core::state::Severity;
 use crate::shell::{clock, http};
 
@@ -116,23 +116,26 @@ async fn round(cluster: &mut Cluster, host: &mut Host, own: &Own, costs: &Costs)
         news.push(warning("host-blind", text));
     }
     for care in host.look(&members.nodes, costs, now.mono, wall.as_deref()) {
-        let (outcome, done) = match care {
+        let (uid, outcome, done) = match care {
             Care::Price { node, uid, annotations } => {
                 let outcome = cluster.annotate(&node, Some(&uid), &annotations).await;
                 tracing::debug!("wrote the network cost at {node}: {outcome:?}");
-                (outcome, None)
+                (uid, outcome, None)
             }
-            Care::Delete { node, uid, vehicle } => {
-                let outcome = cluster.delete(&node, Some(&uid), &vehicle).await;
+            Care::Delete { node, uid, version, vehicle } => {
+                let outcome = cluster.delete_as_seen(&node, &uid, &version).await;
                 let text = format!("deleted the Node {node} of {vehicle}, which has left");
                 let kind = "host-deleted";
-                (outcome, Some(Input::Notice { severity: Severity::Info, kind, text }))
+                (uid, outcome, Some(Input::Notice { severity: Severity::Info, kind, text }))
             }
             Care::Annotate { node, uid, annotations, text } => {
                 let outcome = cluster.annotate(&node, Some(&uid), &annotations).await;
-                (outcome, Some(warning("host-member", text)))
+                (uid, outcome, Some(warning("host-member", text)))
             }
         };
+        if matches!(outcome, Outcome::Unreachable(_) | Outcome::NotYet { .. }) {
+            host.failed(&uid, clock::now().mono);
+        }
         match outcome.hindrance() {
             None => news.extend(done),
             Some(text) => news.push(warning("host-failed", text.to_owned())),

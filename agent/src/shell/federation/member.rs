@@ -21,7 +21,7 @@ use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::{
     Announcement, DrainPolicy, KIND, Loss, MemberName, Owner, Progress, Publisher, Word, label,
 };
-use crate::core::membership::preflight::{Cure, Finding, Verdict};
+use crate::core::membership::preflight::{Cure, Finding, Stage, Verdict};
 use crate::core::membership::steward::{Context, Report, Task, Unseen};
 use crate::core::membership::{
     CaHash, Deferred, Intent, LeaveStep, NodeSeen, Outcome, Server, Step, Token, drop_in,
@@ -204,6 +204,9 @@ impl Vehicle {
                     Err(outcome) => return Ok(Err((outcome, cluster.is_stranger()))),
                 };
                 if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
+                    if cluster.has_lost_cost(uid) {
+                        self.memory().publisher.forget();
+                    }
                     self.publish(cluster, uid, word).await;
                     // It may be back before what it had said on leaving took effect.
                     let outcome = cluster.returned(node_name, uid).await;
@@ -276,11 +279,12 @@ impl Vehicle {
         }
     }
 
-    /// What would keep k3s from coming up again.
+    /// What would keep k3s from coming up again. Room is needed to begin with, not to go on.
     async fn obstacle(&self) -> Option<Outcome> {
         let federation = self.federations.get(&drop_in::equipped(&self.hands.drop_in()?)?)?;
         let findings = look(self.plan(federation, Credentials::Kept)).await;
-        let bad = findings.iter().find(|finding| finding.is_bad())?;
+        let mut bad = findings.iter().filter(|finding| finding.is_bad());
+        let bad = bad.find(|finding| finding.stage != Stage::Space)?;
         Some(Outcome::Unreachable(format!("k3s is not restarted: {}", bad.text)))
     }
 
@@ -329,18 +333,21 @@ impl Vehicle {
         let node_name = self.node_name.as_str();
         let buried = self
             .with_cluster(name, async |cluster| {
-                let Some(node) = cluster.node(node_name).await? else { return Ok(Outcome::Done) };
+                let node = match cluster.node(node_name).await {
+                    Ok(Some(node)) => node,
+                    // An account that is of no use is a doubt about the federation, which was told, and no obstacle.
+                    Ok(None) | Err(Outcome::Refused(_)) => return Ok(Outcome::Done),
+                    Err(outcome) => return Err(outcome),
+                };
                 if node.owner(&self.name) != Owner::Us {
                     return Ok(Outcome::Done);
                 }
                 if node.ready == Some(true) {
-                    return Ok(Outcome::NotYet {
-                        after: BURIAL * 3,
-                        text: format!(
-                            "the Node {node_name} in {name} is alive: another vehicle has a copy of this one's configuration, \
-                             or this one was a member a moment ago"
-                        ),
-                    });
+                    // Not "not yet": each look shows the token, so the pause has to grow while the other lives.
+                    return Ok(Outcome::Unreachable(format!(
+                        "the Node {node_name} in {name} is alive: another vehicle has a copy of this one's configuration, \
+                         or this one was a member a moment ago"
+                    )));
                 }
                 match cluster.delete(node_name, Some(&node.uid), &self.name).await {
                     Outcome::Done => Ok(Outcome::NotYet {

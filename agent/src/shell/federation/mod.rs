@@ -2,7 +2,7 @@
 //! made of what is seen is decided in [`crate::core::membership::preflight`].
 //!
 //! The cheap stages ask for `/cacerts` and `/ping`, which need no credentials and cost the server little. The token is shown
-//! only when [`Plan::credentials`] says so, once: checking one costs a server 32 MiB and a good part of a second.
+//! only when [`Plan::credentials`] says so, and once a server has refused it to no other: checking one costs a server 32 MiB and a good part of a second.
 
 #[cfg(feature = "kubernetes")]
 mod account;
@@ -39,7 +39,7 @@ use crate::config;
 use crate::core::agent::Input;
 use crate::core::membership::custom_metrics::Costs;
 use crate::core::membership::preflight::{
-    self, Cure, Finding, NO_K3S, REQUEST_MAX, REQUESTS, Stage,
+    self, Cure, Finding, NO_K3S, REQUEST_MAX, REQUESTS, Stage, Verdict,
 };
 use crate::core::membership::{CaHash, Server, Token};
 use crate::shell::disk::{existing, free_bytes, share, taken_bytes};
@@ -127,10 +127,11 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
     for server in plan.federation.servers() {
         let found = server_stages(&server, ca, shown).await;
         let (is_good, further) = (!found.iter().any(Finding::is_bad), found.len() > best.len());
-        if is_good || further {
+        let is_last = is_good || is_of_all(&found);
+        if is_last || further {
             best = found;
         }
-        if is_good {
+        if is_last {
             break;
         }
     }
@@ -220,6 +221,14 @@ async fn space(folder: &Path, spool: &config::Spool) -> Finding {
     }
 }
 
+/// Whether all servers of the federation would say the same: each looks for the token in the one store that they share.
+fn is_of_all(findings: &[Finding]) -> bool {
+    let last = findings.last();
+    last.is_some_and(|last| {
+        last.stage == Stage::Token && last.verdict == Verdict::Bad(Cure::Person)
+    })
+}
+
 /// From the way to the server up to the token.
 async fn server_stages(server: &Server, ca: Option<CaHash>, token: Option<&Token>) -> Vec<Finding> {
     let targets = match probe::targets(server).await {
@@ -235,7 +244,7 @@ async fn server_stages(server: &Server, ca: Option<CaHash>, token: Option<&Token
         let mut findings = Vec::new();
         // Ok when every stage was passed; otherwise the last finding says where it ended.
         let passed = target_stages(&target, server, ca, token, &mut findings).await.is_ok();
-        if passed {
+        if passed || is_of_all(&findings) {
             return findings;
         }
         if findings.len() > best.len() {

@@ -183,10 +183,9 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
     taints(&["node.kubernetes.io/unreachable"]);
     on(&vehicle, async || {
         let mut api = cluster(&own);
-        assert_eq!(
-            api.seen("marked", None).await.unwrap(),
-            NodeSeen::Present { uid: identity.clone(), ready: false }
-        );
+        let present = |uid: &str| NodeSeen::Present { uid: uid.to_owned(), ready: false };
+        assert_eq!(api.seen("marked", None).await.unwrap(), present(&identity));
+        assert!(!api.has_lost_cost(&identity));
         let taint =
             Taint { key: "outrider.internal/far".into(), value: "1".into(), effect: "NoSchedule" };
         for _ in 0..2 {
@@ -202,6 +201,27 @@ fn a_node_is_marked_by_its_kubelet_and_tainted_and_deleted_by_its_account_alone(
         assert_eq!(api.delete("marked", stale, "alpha").await, Outcome::Done);
         assert_eq!(api.delete("marked", None, "bravo").await, Outcome::Done);
         assert_eq!(node("marked")["metadata"]["uid"], identity.as_str());
+
+        // Nor is one that changed since it was looked at: here, its cost was taken away.
+        let version =
+            async |api: &mut Cluster| api.node("marked").await.unwrap().unwrap().resource_version;
+        let before = version(&mut api).await;
+        let nothing = BTreeMap::from([(NETWORK_COST.to_owned(), None)]);
+        assert_eq!(api.annotate("marked", Some(&identity), &nothing).await, Outcome::Done);
+        let outcome = api.delete_as_seen("marked", &identity, &before).await;
+        assert!(not_yet(&outcome).contains("deleting Node marked"), "{outcome:?}");
+        assert_eq!(api.seen("marked", None).await.unwrap(), present(&identity));
+        assert!(api.has_lost_cost(&identity) && !api.has_lost_cost(&identity), "once");
+        // The controllers may still have something to write there.
+        let mut outcome = outcome;
+        for _ in 0..5 {
+            let now = version(&mut api).await;
+            outcome = api.delete_as_seen("marked", &identity, &now).await;
+            if outcome == Outcome::Done {
+                break;
+            }
+        }
+        assert_eq!(outcome, Outcome::Done);
         for _ in 0..2 {
             assert_eq!(api.delete("marked", Some(&identity), "alpha").await, Outcome::Done);
         }

@@ -310,6 +310,13 @@ pub fn delete(uid: &str) -> Vec<u8> {
     json!({ "preconditions": { "uid": uid } }).to_string().into_bytes()
 }
 
+/// The same, which spares this one too when it is no longer as it was seen. Kubernetes 1.14 and later know it.
+#[must_use]
+pub fn delete_as_seen(uid: &str, resource_version: &str) -> Vec<u8> {
+    let preconditions = json!({ "uid": uid, "resourceVersion": resource_version });
+    json!({ "preconditions": preconditions }).to_string().into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

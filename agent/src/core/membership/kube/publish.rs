@@ -161,6 +161,11 @@ impl Publisher {
         Some(annotations)
     }
 
+    /// What was said is not there any more: it is said again, in its time.
+    pub fn forget(&mut self) {
+        self.said = None;
+    }
+
     /// What [`Publisher::due`] gave was tried, with this outcome.
     pub fn tried(&mut self, uid: &str, word: &Word, outcome: &Outcome, now: Mono) {
         let after = match outcome {
@@ -213,6 +218,14 @@ mod tests {
         let away = Word { network_cost: None, ..word(500, 1_000) };
         assert_eq!(publisher.due("u", &away, at(60)).unwrap()[NETWORK_COST].as_deref(), Some("-1"));
         assert!(publisher.due("u", &word(500, 0), at(60)).is_some());
+    }
+
+    #[test]
+    fn what_somebody_took_away_is_said_again_in_its_time() {
+        let mut publisher = said(&word(500, 1_000));
+        publisher.forget();
+        assert_eq!(publisher.due("u", &word(500, 1_000), at(59)), None, "too early");
+        assert_eq!(publisher.due("u", &word(500, 1_000), at(60)).unwrap().len(), 5);
     }
 
     #[test]

@@ -65,7 +65,7 @@ use self::wire::{Reply, Request, Wire};
 use crate::core::membership::kube::answer::Meaning;
 use crate::core::membership::kube::node::{self, Keys, Lease};
 use crate::core::membership::kube::{
-    Announcement, JSON, MERGE_PATCH, Node, Owner, PAGE, Taint, node_name,
+    Announcement, JSON, MERGE_PATCH, NETWORK_COST, Node, Owner, PAGE, Taint, node_name,
 };
 use crate::core::membership::{CaHash, NodeSeen, Outcome, Server};
 
@@ -91,6 +91,8 @@ pub struct Cluster {
     ready: Option<Ready>,
     /// Identity of the Node that said, when it was read last, that its vehicle leaves.
     leaving: Option<String>,
+    /// Identity of the Node that had no network cost when it was read last, until somebody wants to know.
+    costless: Option<String>,
 }
 
 /// A Node that was ready.
@@ -119,7 +121,8 @@ impl Cluster {
     /// The servers with this authority, asked by right of this credential. Opens nothing yet.
     #[must_use]
     pub fn new(servers: Vec<Server>, ca: CaHash, credential: Credential) -> Cluster {
-        Cluster { wire: Wire::new(servers, ca, credential), ready: None, leaving: None }
+        let wire = Wire::new(servers, ca, credential);
+        Cluster { wire, ready: None, leaving: None, costless: None }
     }
 
     /// Mean round trip of the requests so far.
@@ -179,6 +182,8 @@ impl Cluster {
             node.lease_ms = self.lease(name).await?.and_then(|lease| lease.renewed_ms);
         }
         self.leaving = node.says_that_it_leaves().then(|| node.uid.clone());
+        let has_cost = node.annotations.contains_key(NETWORK_COST);
+        self.costless = (!has_cost).then(|| node.uid.clone());
         let seen = node.seen(since_ms);
         if let NodeSeen::Present { uid, ready: true } = &seen {
             self.ready = Some(Ready {
@@ -243,6 +248,12 @@ impl Cluster {
         outcome
     }
 
+    /// Whether [`Cluster::seen`] has newly read the Node with this identity and found no network cost there. The host's agent
+    /// takes it away from a vehicle that it takes for lost.
+    pub fn has_lost_cost(&mut self, uid: &str) -> bool {
+        self.costless.take().is_some_and(|costless| costless == uid)
+    }
+
     /// Sets annotations of the Node, or of the one with this uid, and removes those that are `None`.
     pub async fn annotate(
         &mut self,
@@ -297,13 +308,19 @@ impl Cluster {
         }
     }
 
+    /// Deletes the Node of this name, if it is the one with this uid and as it was in this version. Done when there is none, or
+    /// another.
+    pub async fn delete_as_seen(&mut self, name: &str, uid: &str, version: &str) -> Outcome {
+        let deleted = self.delete_if(name, uid, node::delete_as_seen(uid, version)).await;
+        deleted.err().unwrap_or(Outcome::Done)
+    }
+
     async fn delete_of(
         &mut self,
         name: &str,
         uid: Option<&str>,
         vehicle: &str,
     ) -> Result<(), Outcome> {
-        let doing = format!("deleting Node {name}");
         let uid = match uid {
             Some(uid) => uid.to_owned(),
             None => match self.node(name).await? {
@@ -321,12 +338,22 @@ impl Cluster {
                 },
             },
         };
+        self.delete_if(name, &uid, node::delete(&uid)).await
+    }
+
+    async fn delete_if(
+        &mut self,
+        name: &str,
+        uid: &str,
+        preconditions: Vec<u8>,
+    ) -> Result<(), Outcome> {
+        let doing = format!("deleting Node {name}");
         let path = node_path(name)?;
-        let body = Some((JSON, node::delete(&uid)));
+        let body = Some((JSON, preconditions));
         let request = Request { method: Method::DELETE, path: &path, body };
         match self.wire.ask(&request).await?.answer().judge(&doing)? {
             Meaning::Good | Meaning::Missing => Ok(()),
-            Meaning::Conflict(text) => self.settle(name, &uid, &doing, &text).await,
+            Meaning::Conflict(text) => self.settle(name, uid, &doing, &text).await,
         }
     }
 
