@@ -113,6 +113,8 @@ struct Shell<'a> {
     member: Option<Member>,
     /// What is done for the members of the cluster beside this machine.
     host: Option<Beside>,
+    /// Who waits for an order about federations to be kept.
+    wishers: Vec<oneshot::Sender<Answer>>,
     listen_again: Option<Instant>,
     notifier: Notifier,
     alive_at: Option<Instant>,
@@ -193,6 +195,7 @@ impl<'a> Shell<'a> {
             sources,
             member,
             host,
+            wishers: Vec::new(),
             listen_again,
             alive_at: notifier.alive_period().map(|_| Instant::now()),
             notifier,
@@ -246,7 +249,10 @@ impl<'a> Shell<'a> {
                     self.feed(Input::GatherTrouble { kind, stream, text });
                 }
                 Event::Host(input) => self.host_news(input),
-                Event::Member(report) => self.feed(Input::Membership(report)),
+                Event::Member(report) => {
+                    self.feed(Input::Membership(report));
+                    self.answer_wishers();
+                }
                 Event::Reload => {
                     let answer = self.reload();
                     tracing::debug!("reload after a signal: {answer:?}");
@@ -456,13 +462,37 @@ impl<'a> Shell<'a> {
                 Answer::aggregated(answer)
             }
             Query::Reload => self.reload(),
-            Query::Wish(wish) => self.wish(wish),
+            Query::Wish(wish) => match self.wish(wish) {
+                Ok(()) => {
+                    self.wishers.push(request.reply);
+                    return self.answer_wishers();
+                }
+                Err(answer) => answer,
+            },
         };
         reply(request.reply, answer);
     }
 
+    /// Tells those who said what is to be done about federations, once that outlasts a power cut.
+    fn answer_wishers(&mut self) {
+        if self.wishers.is_empty() {
+            return;
+        }
+        let answer = match self.agent.wish_kept() {
+            None => return,
+            Some(Ok(())) => Answer::json(200, &self.agent.state().membership),
+            Some(Err(error)) => Answer::error(
+                503,
+                &format!("this is not done before it can be kept over a power cut: {error}"),
+            ),
+        };
+        for wisher in self.wishers.drain(..) {
+            reply(wisher, answer.clone());
+        }
+    }
+
     /// Takes in what the operator wants of federations.
-    fn wish(&mut self, wish: Wish) -> Answer {
+    fn wish(&mut self, wish: Wish) -> Result<(), Answer> {
         let names: Vec<&str> = self
             .agent
             .config()
@@ -471,16 +501,17 @@ impl<'a> Shell<'a> {
             .map(|federation| federation.name.as_str())
             .collect();
         if self.member.is_none() {
-            return Answer::error(409, "no federation is configured; `[[federation]]` names one");
+            let text = "no federation is configured; `[[federation]]` names one";
+            return Err(Answer::error(409, text));
         }
         if let Wish::Join(name) = &wish
             && !names.contains(&name.as_str())
         {
             let text = format!("no federation is called `{name}`; there are: {}", names.join(", "));
-            return Answer::error(404, &text);
+            return Err(Answer::error(404, &text));
         }
         self.feed(Input::Wish(wish));
-        Answer::json(200, &self.agent.state().membership)
+        Ok(())
     }
 
     /// Reads the configuration again.

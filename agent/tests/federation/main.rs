@@ -380,6 +380,7 @@ fn a_vehicle_that_cannot_join_anyway_keeps_its_token() {
         let plan = Plan {
             federation: &config.federation[0],
             unit: None,
+            has_commands: false,
             // There is no room on a file system without blocks.
             data_folder: Path::new("/proc"),
             spool: &config.spool,

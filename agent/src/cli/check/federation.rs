@@ -14,7 +14,7 @@ pub(super) const CHECK: Check = Check {
 
 fn run(context: &Context) -> Vec<Finding> {
     let config = &context.config;
-    if config.federation.is_empty() {
+    if config.federation.is_empty() && context.named.is_none() {
         return Finding::skipped("none is configured");
     }
     let wanted = |name: &str| context.named.as_deref().is_none_or(|wanted| wanted == name);
@@ -24,6 +24,7 @@ fn run(context: &Context) -> Vec<Finding> {
         let plan = Plan {
             federation,
             unit: config.k3s.unit.as_deref(),
+            has_commands: !config.k3s.start_command.is_empty(),
             data_folder: &config.k3s.data_folder,
             spool: &config.spool,
             vehicle: &config.vehicle.name,
@@ -40,9 +41,13 @@ fn run(context: &Context) -> Vec<Finding> {
     }
     if findings.is_empty() {
         let known: Vec<&str> = config.federation.iter().map(|known| known.name.as_str()).collect();
+        let remedy = match &known[..] {
+            [] => "add it to the configuration, which has no `[[federation]]`, or name the right file with `--config`".to_owned(),
+            known => format!("write one of {}, or add it to the configuration", known.join(", ")),
+        };
         findings.push(Finding::error(
             format!("`{}` is not configured", context.named.as_deref().unwrap_or_default()),
-            format!("write one of {}, or add it to the configuration", known.join(", ")),
+            remedy,
         ));
     }
     findings

@@ -34,7 +34,7 @@ pub(super) const K3S: Section = Section {
         Key {
             name: "unit",
             doc: "Name of the service that runs k3s as an agent, without `.service`.",
-            preset: Preset::Found("`k3s-agent`, or `k3s` if that is an agent"),
+            preset: Preset::Found("`k3s-agent`, or `k3s` if systemd shows that it is an agent"),
             example: "\"k3s-convoy\"",
             field: Field::OptionalText(place!(k3s.unit), rules::unit),
             takes_effect: TakesEffect::OnRestart,
@@ -270,8 +270,8 @@ pub(super) const HOST: Section = Section {
             name: "custom_metrics",
             doc: "Address and port at which the network cost of every Node is served to the cluster's API server, \
                   as `custom.metrics.k8s.io`: the address in `images/kubernetes/custom-metrics.yaml`, one of \
-                  this machine that is not loopback. Nobody else is answered. When this key is taken out again, \
-                  the agent takes back what it registered in the cluster.",
+                  this machine that is not loopback. Nobody else is answered. When this key is taken out again and \
+                  the rest of the section is left, the agent takes back what it registered in the cluster.",
             preset: Preset::Unset("they are not served"),
             example: "\"10.0.7.1:6480\"",
             field: Field::OptionalAddress(place!(host.custom_metrics)),

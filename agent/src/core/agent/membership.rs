@@ -27,6 +27,8 @@ pub(super) struct Membership {
     ways: BTreeMap<String, Way>,
     /// Federations whose servers were seen in the mesh: one that is missing there is out of reach, not beside it.
     in_mesh: BTreeSet<String>,
+    /// What people were told last of a step that did not work: each attempt has the same to say.
+    told: String,
 }
 
 /// What the vehicle has had to do with a federation.
@@ -66,7 +68,8 @@ impl Agent {
         let ways = policy.federations.keys().map(|name| (name.clone(), way)).collect();
         let mut steward = Steward::new(policy, intent, self.state.now.mono);
         let orders = steward.ways(&ways, self.state.now.mono);
-        self.membership = Some(Membership { steward, ways, in_mesh: BTreeSet::new() });
+        self.membership =
+            Some(Membership { steward, ways, in_mesh: BTreeSet::new(), told: String::new() });
         self.obey(orders);
         self.show_membership();
     }
@@ -104,6 +107,13 @@ impl Agent {
             gathered: streams.map(|(name, stream)| (name.clone(), stream.held_bytes)).collect(),
             leaving: None,
         })
+    }
+
+    /// Whether what the operator wants outlasts a power cut; `None` while that is being seen to, otherwise why it does not.
+    #[must_use]
+    pub fn wish_kept(&self) -> Option<Result<(), &str>> {
+        let steward = &self.membership.as_ref()?.steward;
+        (!steward.is_saving()).then(|| steward.unsaved().map_or(Ok(()), Err))
     }
 
     pub(super) fn membership_due(&self) -> Option<Mono> {
@@ -254,7 +264,13 @@ impl Agent {
 
     /// What people should know of a step that did not work.
     fn tell_outcome(&mut self, step: &Step, outcome: &Outcome) {
-        let Some(text) = outcome.hindrance() else { return };
+        let told = self.membership.as_mut().map(|membership| &mut membership.told);
+        let Some(text) = outcome.hindrance() else {
+            return told.into_iter().for_each(String::clear);
+        };
+        if told.is_some_and(|told| std::mem::replace(told, text.to_owned()) == text) {
+            return;
+        }
         let federation = match step {
             Step::Preflight { federation }
             | Step::Equip { federation }

@@ -73,7 +73,16 @@ struct Heard {
 struct Priced {
     cost: Option<u32>,
     at: Mono,
-    failed: bool,
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Us,
+    /// It was tried, and failed.
+    Nobody,
+    /// Since then there is none from here.
+    Others,
 }
 
 /// Looks after the members of one federation.
@@ -139,7 +148,7 @@ impl Host {
     /// than it takes to look again, in which kubelets are heard of if it was the server that took nothing.
     pub fn failed(&mut self, uid: &str, now: Mono) {
         if let Some(priced) = self.priced.get_mut(uid) {
-            priced.failed = true;
+            priced.by = By::Nobody;
         }
         let most = self.settings.silent_after / UNSEEN_PART;
         for heard in self.heard.values_mut() {
@@ -157,14 +166,26 @@ impl Host {
             (Some(_), None) => true,
             (None, _) => said.is_some(),
         };
+        if cost.is_none() && is_news {
+            // Another host may have the way to it that is missing here.
+            let others = Priced { cost, at: now, by: By::Others };
+            self.priced.entry(node.uid.clone()).or_insert(others);
+        }
         let is_early = self.priced.get(&node.uid).is_some_and(|own| {
             let is_own = said.cloned() == own.cost.map(|cost| cost.to_string());
-            now.since(own.at) < if is_own || own.failed { INTERVAL } else { YIELD }
+            let pause = match own.by {
+                By::Us if is_own => INTERVAL,
+                By::Us => YIELD,
+                By::Nobody => INTERVAL,
+                By::Others if cost.is_none() => YIELD,
+                By::Others => Duration::ZERO,
+            };
+            now.since(own.at) < pause
         });
         if !is_news || is_early {
             return None;
         }
-        self.priced.insert(node.uid.clone(), Priced { cost, at: now, failed: false });
+        self.priced.insert(node.uid.clone(), Priced { cost, at: now, by: By::Us });
         let annotation = (NETWORK_COST.to_owned(), cost.map(|cost| cost.to_string()));
         let (node, uid) = (node.name.clone(), node.uid.clone());
         Some(Care::Price { node, uid, annotations: BTreeMap::from([annotation]) })
@@ -288,6 +309,21 @@ mod tests {
             panic!("it is not found");
         };
         assert_eq!(*annotations, BTreeMap::from([(LOST.to_owned(), None)]));
+    }
+
+    #[test]
+    fn the_cost_of_somebody_else_stays_for_a_time_where_the_way_is_missing_here() {
+        let mut bare = node("bare", 1, &[(NETWORK_COST, "100")]);
+        bare.annotations.remove(VEHICLE);
+        let look = |host: &mut Host, cost, seconds| {
+            let costs = Costs::from([("bare".to_owned(), cost)]);
+            host.look(std::slice::from_ref(&bare), &costs, at(seconds), None).len()
+        };
+        let mut known = host();
+        assert_eq!((look(&mut known, None, 0), look(&mut known, None, 599)), (0, 0));
+        assert_eq!(look(&mut known, None, 600), 1, "nobody keeps it");
+        let mut known = host();
+        assert_eq!((look(&mut known, None, 0), look(&mut known, Some(300), 1)), (0, 1));
     }
 
     #[test]

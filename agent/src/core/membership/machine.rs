@@ -19,7 +19,7 @@ use crate::core::time::{Mono, millis};
 const PREFLIGHT_FRESH: Duration = Duration::from_secs(120);
 
 /// A join over a bad link takes so long; beyond, k3s may have a reason that only it knows.
-const JOIN_USUAL: Duration = Duration::from_secs(180);
+pub(super) const JOIN_USUAL: Duration = Duration::from_secs(180);
 
 /// Time watched that a power cut may undo while a join waits for its turn by it: a vehicle that is switched on for a quarter of an
 /// hour at a time must get there too, and each of these is a write.
@@ -345,6 +345,9 @@ impl Machine {
     /// One step, if none is under way and the intent is durable.
     fn go(&mut self, now: Mono) {
         if self.saving || self.running.is_some() {
+            if self.intent.wish == Wish::Hold && self.running.is_some() {
+                self.because(format!("{HELD}; a step that was under way is ended before"));
+            }
             return;
         }
         if self.intent.wish == Wish::Hold {
@@ -376,14 +379,17 @@ impl Machine {
         }
         let Some(federation) = self.candidate(now) else {
             let text = match (&self.intent.wish, self.policy.federations.is_empty()) {
-                (Wish::Leave { .. }, _) => "the operator wants no federation",
-                (_, true) => "no federation is configured",
+                (Wish::Leave { .. }, _) => "the operator wants no federation".to_owned(),
+                (_, true) => "no federation is configured".to_owned(),
                 (Wish::Policy, false) if !self.policy.automatic => {
-                    "waiting for the operator to say `outrider federation join`"
+                    "waiting for the operator to say `outrider federation join`".to_owned()
                 }
-                (Wish::Join(_) | Wish::Policy | Wish::Hold, false) => "no federation is in contact",
+                (Wish::Join(wanted), false) => {
+                    format!("no contact with {wanted}, which the operator wants")
+                }
+                (Wish::Policy | Wish::Hold, false) => "no federation is in contact".to_owned(),
             };
-            return self.because(text.to_owned());
+            return self.because(text);
         };
         if self.is_ready_for(&federation, now) {
             self.set_out(federation);

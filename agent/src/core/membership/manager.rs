@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::Unit;
-use super::unit::{PROPERTIES, Service};
+use super::unit::{NAMES, PROPERTIES, Service};
 
 /// Stands for the unit's name in a configured command.
 const PLACEHOLDER: &str = "{unit}";
@@ -58,6 +58,11 @@ pub trait Manager: Send + Sync {
 
     /// The command that tells a unit something; none of them waits until k3s has joined.
     fn order(&self, verb: Verb, unit: &str) -> Vec<String>;
+
+    /// Names that are looked for when none is configured, best first.
+    fn names(&self) -> &'static [&'static str] {
+        &NAMES
+    }
 }
 
 /// Which manager runs k3s.
@@ -137,6 +142,11 @@ impl Manager for OpenRc {
 
     fn order(&self, verb: Verb, unit: &str) -> Vec<String> {
         words(&["rc-service", unit, verb.word()])
+    }
+
+    /// It does not tell what a service runs, and the other name is that of a server as the installer makes it.
+    fn names(&self) -> &'static [&'static str] {
+        &NAMES[..1]
     }
 }
 

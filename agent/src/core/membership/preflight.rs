@@ -198,9 +198,10 @@ pub fn clock(server_ms: Option<i64>, now: &Now) -> Finding {
         }
     };
     if difference > limit {
+        // GPS or NTP may set it any moment.
         return Finding::bad(
             stage,
-            Cure::Person,
+            Cure::Time,
             format!("{text}: certificates that the server issues would not be accepted here"),
             remedy,
         );
@@ -374,10 +375,10 @@ mod tests {
         assert_eq!(by(-30_000), Verdict::Good);
         assert_eq!(by(30_001), Verdict::Doubt);
         assert_eq!(by(HOUR - 300_000), Verdict::Doubt);
-        assert_eq!(by(HOUR - 299_999), Verdict::Bad(Cure::Person));
+        assert_eq!(by(HOUR - 299_999), Verdict::Bad(Cure::Time));
         assert_eq!(by(-24 * HOUR), Verdict::Doubt);
-        assert_eq!(by(-24 * HOUR - 1), Verdict::Bad(Cure::Person));
-        assert_eq!(by(1 << 60), Verdict::Bad(Cure::Person));
+        assert_eq!(by(-24 * HOUR - 1), Verdict::Bad(Cure::Time));
+        assert_eq!(by(1 << 60), Verdict::Bad(Cure::Time));
         assert_eq!(clock(None, &now).verdict, Verdict::Skipped);
 
         let unset = clock(Some(now.wall_ms), &at(60_000, ClockQuality::Unset));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::machine::JOIN_USUAL;
 use super::steward::Steward;
 use super::{State, Wish};
 use crate::core::time::{Mono, millis};
@@ -117,7 +118,13 @@ pub fn report(steward: &Steward, now: Mono) -> MembershipStatus {
     let since = now.since(view.since);
     let blind = steward.blind().filter(|_| view.state != State::Held);
     let mut reason = blind.unwrap_or(&view.reason).to_owned();
-    if let (State::Member | State::Strained, Some(text)) = (view.state, steward.mute()) {
+    // In the first minutes of a join there is no credential yet with which it could be asked.
+    let is_asked = match view.state {
+        State::Member | State::Strained => true,
+        State::Joining => since >= JOIN_USUAL,
+        State::Solo | State::Evaluating | State::Leaving | State::Held => false,
+    };
+    if let Some(text) = steward.mute().filter(|_| is_asked) {
         reason.push_str(&format!("; its server tells nothing of this vehicle's Node: {text}"));
     }
     let federations = machine.policy().federations.iter().map(|(name, federation)| {

@@ -312,6 +312,12 @@ impl Steward {
         self.unsaved.as_deref()
     }
 
+    /// Whether the intent as it is now is on its way to the disk.
+    #[must_use]
+    pub const fn is_saving(&self) -> bool {
+        self.saving
+    }
+
     /// When [`Steward::tick`] is due at the latest; `None` while everything that could be due is under way.
     #[must_use]
     pub fn deadline(&self) -> Option<Mono> {

@@ -5,6 +5,7 @@
 //! (k3s 1.34, `pkg/configfilearg`). `K3S_URL` and `K3S_TOKEN`, which the installer writes, are therefore no obstacle.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::Unit;
 use super::preflight::{Cure, Finding, Stage};
@@ -17,6 +18,10 @@ const DECIDING: [&str; 5] = ["--server", "-s", "--token", "-t", "--token-file"];
 
 /// Flags that lead k3s to other files.
 const LEADING: [&str; 2] = ["--config", "-c"];
+
+/// Flags that say where k3s keeps its data, and the same in the environment.
+const DATA: [&str; 2] = ["--data-dir", "-d"];
+const DATA_VARIABLE: &str = "K3S_DATA_DIR";
 
 /// The same in the environment.
 const LEADING_VARIABLE: &str = "K3S_CONFIG_FILE";
@@ -55,7 +60,11 @@ impl Service {
             properties.iter().filter(move |(name, _)| *name == wanted).map(|(_, value)| *value)
         };
         let first = |wanted| values(wanted).next().unwrap_or_default();
-        if first("LoadState") != "loaded" {
+        // One that was masked or broken while it runs is still to be stopped; what it runs is not shown any more, so only a name
+        // that says it will do.
+        let is_loaded = first("LoadState") == "loaded";
+        let is_down = matches!(first("ActiveState"), "inactive" | "failed" | "");
+        if !is_loaded && (is_down || name != NAMES[0]) {
             return None;
         }
         // Its number; while other jobs have to end first, the unit does not show that it is to start.
@@ -107,6 +116,41 @@ impl Service {
         (!self.command.is_empty() && !self.is_agent()).then(|| self.command.join(" "))
     }
 
+    /// Where it says that its data is, if it does.
+    fn data_folder(&self) -> Option<&str> {
+        let words = &self.command;
+        let after = |(at, word): (usize, &String)| match word.split_once('=') {
+            Some((flag, value)) if DATA.contains(&flag) => {
+                words[at].get(word.len() - value.len()..)
+            }
+            None if DATA.contains(&word.as_str()) => words.get(at + 1).map(String::as_str),
+            Some(_) | None => None,
+        };
+        let flag = words.iter().enumerate().skip(1).find_map(after);
+        flag.or_else(|| self.environment.get(DATA_VARIABLE).map(String::as_str))
+    }
+
+    /// Why an agent must not be told where to go while this service is beside it: a server that reads the same files would follow.
+    #[must_use]
+    pub fn follows(&self) -> Option<Finding> {
+        let command = self.stranger()?;
+        let mut flags = self.command.iter().map(|word| word.split('=').next().unwrap_or_default());
+        if flags.any(|flag| LEADING.contains(&flag))
+            || self.environment.contains_key(LEADING_VARIABLE)
+        {
+            return None;
+        }
+        Some(Finding::bad(
+            Stage::Unit,
+            Cure::Person,
+            format!(
+                "the service {} of this machine runs `{command}`, and would read what the agent is told",
+                self.name
+            ),
+            "a server leads a cluster of its own: let vehicles join with machines that have none, or give it a `--config` of its own",
+        ))
+    }
+
     /// The flag or variable that keeps a drop-in from deciding where this k3s goes.
     fn obstacle(&self) -> Option<String> {
         let flags =
@@ -118,9 +162,10 @@ impl Service {
     }
 }
 
-/// Whether a join can use the service; `equipped` when this agent's drop-in is in place.
+/// Whether a join can use the service; `equipped` when this agent's drop-in is in place. `data_folder` is where this agent takes
+/// k3s's data to be.
 #[must_use]
-pub fn judge(service: Option<&Service>, equipped: bool) -> Finding {
+pub fn judge(service: Option<&Service>, data_folder: &Path, equipped: bool) -> Finding {
     const STAGE: Stage = Stage::Unit;
     let bad = |text: String, remedy: String| Finding::bad(STAGE, Cure::Person, text, remedy);
     let Some(service) = service else {
@@ -135,9 +180,16 @@ pub fn judge(service: Option<&Service>, equipped: bool) -> Finding {
     if let Some(command) = service.stranger() {
         return bad(
             format!("the service {name} runs `{command}`, which is no agent"),
-            "install k3s as an agent beside it, or name its service in `k3s.unit`; a server leads a cluster of its own and \
-             joins no other"
-                .to_owned(),
+            "name the service of an agent in `k3s.unit`; a server leads a cluster of its own and joins no other".to_owned(),
+        );
+    }
+    if let Some(other) = service.data_folder().filter(|other| Path::new(other) != data_folder) {
+        return bad(
+            format!(
+                "the service {name} keeps its data in {other}, and this agent looks in {}",
+                data_folder.display()
+            ),
+            format!("set `data_folder = \"{other}\"` in section `[k3s]`"),
         );
     }
     if let Some(obstacle) = service.obstacle() {
@@ -207,6 +259,12 @@ mod tests {
     use super::super::preflight::Verdict;
     use super::*;
 
+    const DATA: &str = "/var/lib/rancher/k3s";
+
+    fn judged(service: Option<&Service>, equipped: bool) -> Finding {
+        judge(service, Path::new(DATA), equipped)
+    }
+
     /// What systemd 252 shows of a unit, with these arguments after `agent`.
     fn shown(arguments: &str, active: &str) -> String {
         format!(
@@ -234,10 +292,10 @@ mod tests {
             ["/etc/default/k3s-agent", "/etc/systemd/system/k3s-agent.service.env"]
         );
         assert_eq!(service.state, Unit::Stopped);
-        assert!(judge(Some(&self::service("", "activating")), false).verdict != Verdict::Good);
+        assert!(judged(Some(&self::service("", "activating")), false).verdict != Verdict::Good);
         let waits = self::service("", "activating\nSubState=auto-restart");
-        assert!(judge(Some(&waits), false).verdict == Verdict::Good, "it goes nowhere by itself");
-        assert!(judge(Some(&service), false).verdict == Verdict::Good);
+        assert!(judged(Some(&waits), false).verdict == Verdict::Good, "it goes nowhere by itself");
+        assert!(judged(Some(&service), false).verdict == Verdict::Good);
         let states = [
             ("active", Unit::Active),
             ("activating", Unit::Starting),
@@ -268,15 +326,60 @@ mod tests {
             " --config=/etc/other.yaml",
         ];
         for arguments in flags {
-            let finding = judge(Some(&service(arguments, "inactive")), false);
+            let finding = judged(Some(&service(arguments, "inactive")), false);
             assert!(finding.is_bad() && finding.text.contains("decides before"), "{finding:?}");
         }
         for arguments in
             [" --node-name x", " --node-label=-s=1", " --server-side", " --kubelet-arg=v=2"]
         {
-            let finding = judge(Some(&service(arguments, "inactive")), false);
+            let finding = judged(Some(&service(arguments, "inactive")), false);
             assert_eq!(finding.verdict, Verdict::Good, "{finding:?}");
         }
+    }
+
+    #[test]
+    fn data_that_lies_elsewhere_is_told_before_it_is_missed() {
+        for (arguments, is_bad) in [
+            (" --data-dir /mnt/ssd", true),
+            (" --data-dir=/mnt/ssd", true),
+            (" -d /mnt/ssd", true),
+            (" -d /var/lib/rancher/k3s", false),
+            (" --data-dir=/var/lib/rancher/k3s/", false),
+            (" --data-dir", false),
+        ] {
+            let finding = judged(Some(&service(arguments, "inactive")), false);
+            assert_eq!(finding.is_bad(), is_bad, "{finding:?}");
+            assert!(!is_bad || finding.remedy.contains("data_folder = \"/mnt/ssd\""));
+        }
+        let mut service = service("", "inactive");
+        service.add_environment("K3S_DATA_DIR=/mnt/ssd");
+        assert!(judged(Some(&service), false).is_bad());
+    }
+
+    #[test]
+    fn one_that_was_masked_while_it_runs_is_still_there() {
+        let masked = "LoadState=masked\nActiveState=active\n";
+        assert_eq!(Service::from_systemd("k3s-agent", masked).unwrap().state, Unit::Active);
+        assert_eq!(Service::from_systemd("k3s", masked), None, "it may be a server");
+        assert_eq!(
+            Service::from_systemd("k3s-agent", "LoadState=masked\nActiveState=failed\n"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_server_beside_an_agent_would_read_what_the_agent_is_told() {
+        let server = |arguments: &str| {
+            let text = shown(arguments, "inactive").replace("k3s agent", "k3s server");
+            Service::from_systemd("k3s", &text).unwrap()
+        };
+        let finding = server("").follows().unwrap();
+        assert!(finding.is_bad() && finding.text.contains("k3s server"), "{finding:?}");
+        assert_eq!(server(" --config=/etc/server.yaml").follows(), None);
+        let mut led = server("");
+        led.add_environment("K3S_CONFIG_FILE=/etc/server.yaml");
+        assert_eq!(led.follows(), None);
+        assert_eq!(service("", "active").follows(), None);
     }
 
     #[test]
@@ -287,9 +390,9 @@ mod tests {
         );
         assert_eq!(service.environment["K3S_URL"], "https://10.0.0.1:6443");
         assert_eq!(service.environment["K3S_TOKEN"], "x");
-        assert_eq!(judge(Some(&service), false).verdict, Verdict::Good);
+        assert_eq!(judged(Some(&service), false).verdict, Verdict::Good);
         service.add_environment("export K3S_CONFIG_FILE=/etc/other.yaml\n");
-        assert!(judge(Some(&service), false).text.contains("K3S_CONFIG_FILE"));
+        assert!(judged(Some(&service), false).text.contains("K3S_CONFIG_FILE"));
     }
 
     #[test]
@@ -298,19 +401,19 @@ mod tests {
             [("active", Cure::Person), ("activating", Cure::Time), ("deactivating", Cure::Time)]
         {
             let service = service("", active);
-            let finding = judge(Some(&service), false);
+            let finding = judged(Some(&service), false);
             assert!(finding.text.contains("runs already"));
             assert_eq!(finding.verdict, Verdict::Bad(cure), "{active}");
-            assert_eq!(judge(Some(&service), true).verdict, Verdict::Good);
+            assert_eq!(judged(Some(&service), true).verdict, Verdict::Good);
         }
     }
 
     #[test]
     fn a_server_and_nothing_are_no_agents() {
-        assert!(judge(None, false).is_bad());
+        assert!(judged(None, false).is_bad());
         let text = shown("", "active").replace("k3s agent", "k3s server");
         let server = Service::from_systemd("k3s", &text).unwrap();
-        assert!(judge(Some(&server), false).text.contains("no agent"));
+        assert!(judged(Some(&server), false).text.contains("no agent"));
     }
 
     proptest::proptest! {
@@ -318,7 +421,7 @@ mod tests {
         fn no_text_makes_it_panic(text: String) {
             let _ = Service::from_systemd("k3s", &text);
             let text = format!("LoadState=loaded\nExecStart={text}\nEnvironment={text}\n");
-            let _ = judge(Service::from_systemd("k3s", &text).as_ref(), false);
+            let _ = judged(Service::from_systemd("k3s", &text).as_ref(), false);
         }
     }
 }

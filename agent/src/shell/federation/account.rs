@@ -11,7 +11,7 @@ use super::service::{SYSTEMD, find};
 use crate::core::membership::kube::Owner;
 use crate::core::membership::manager::Systemd;
 use crate::core::membership::preflight::{Cure, Finding, Stage, version_skew};
-use crate::core::membership::{CaHash, Outcome};
+use crate::core::membership::{CaHash, Outcome, Server};
 
 /// Time for k3s to say its version. At its first start it unpacks itself, which takes an SD card a minute.
 const VERSION_PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ const VERSION_PATIENCE: Duration = Duration::from_secs(60);
 const K3S: &str = "k3s";
 
 /// Whose the Node of this vehicle's name is, and whether the versions fit.
-pub(super) async fn look(plan: &Plan<'_>, ca: CaHash) -> Vec<Finding> {
+pub(super) async fn look(plan: &Plan<'_>, server: Option<&Server>, ca: CaHash) -> Vec<Finding> {
     const NODE: Stage = Stage::Node;
     let Some(file) = &plan.federation.account_file else {
         return vec![Finding::doubt(
@@ -30,7 +30,10 @@ pub(super) async fn look(plan: &Plan<'_>, ca: CaHash) -> Vec<Finding> {
         )];
     };
     let credential = Credential::Token { file: file.clone() };
-    let mut cluster = Cluster::new(plan.federation.servers(), ca, credential);
+    // That which has just answered, before others.
+    let mut servers = plan.federation.servers();
+    servers.sort_by_key(|known| Some(known) != server);
+    let mut cluster = Cluster::new(servers, ca, credential);
     let name = plan.node_name;
     let owner = match cluster.owner(name, plan.vehicle).await {
         Ok(owner) => owner,

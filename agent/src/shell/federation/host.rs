@@ -38,7 +38,14 @@ const NEWS_MAX: usize = 64;
 /// Begins to look after the cluster of `[host]`. `None` when there is none. What is served is answered by whom `http` asks.
 #[must_use]
 pub fn start(config: &Config, http: &http::Server) -> Option<Beside> {
-    let server = Server::parse(config.host.server.as_deref()?).ok()?;
+    let (told, news) = mpsc::channel(NEWS_MAX);
+    let (costs, priced) = watch::channel(Costs::new());
+    let Some(server) = config.host.server.as_deref() else {
+        let notice = registrar::stranded(config)?;
+        tokio::spawn(async move { told.send(notice).await });
+        return Some(Beside { news, costs });
+    };
+    let server = Server::parse(server).ok()?;
     let ca = CaHash::parse(config.host.ca_hash.as_deref()?)?;
     let credential = Credential::Token { file: config.host.account_file.clone()? };
     let settings = Settings { silent_after: config.host.silent_after };
@@ -54,8 +61,6 @@ pub fn start(config: &Config, http: &http::Server) -> Option<Beside> {
     let mut registrar = Registrar::new(config, http);
     let mut withdrawal = Withdrawal::owed(config);
     let pause_max = if registrar.is_some() { LOOK_EVERY_SERVING_MAX } else { LOOK_EVERY_MAX };
-    let (told, news) = mpsc::channel(NEWS_MAX);
-    let (costs, priced) = watch::channel(Costs::new());
     tokio::spawn(async move {
         let mut cluster = Cluster::new(vec![server], ca, credential);
         let mut host = Host::new(settings);

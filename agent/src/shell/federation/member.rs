@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::hands::{CleanedUp, Commands, Equipment, Hands, ManagerChoice, Settings};
 use super::kube::{Cluster, Credential};
-use super::{Credentials, Plan, look, probe, read_token};
+use super::{Credentials, Plan, look, look_for, probe, read_token};
 use crate::config::{self, Config, K3s, LocalData};
 use crate::core::membership::cleanup::NeverTouch;
 use crate::core::membership::kube::{
-    Announcement, DrainPolicy, KIND, Loss, MemberName, Owner, Progress, Publisher, Word, label,
+    Announcement, DrainPolicy, KIND, Loss, MemberName, Owner, Progress, Publisher, VEHICLE, Word,
+    label,
 };
 use crate::core::membership::preflight::{Cure, Finding, Stage, Verdict};
 use crate::core::membership::steward::{Context, Report, Task, Unseen};
@@ -37,6 +38,9 @@ const INTENT_BYTES_MAX: u64 = 64 * 1024;
 
 /// After a Node was deleted its server deletes the password, within seconds.
 const BURIAL: Duration = Duration::from_secs(5);
+
+/// An account that a server did not take is tried again after so long: somebody may have mended it.
+const ACCOUNT_AGAIN: Duration = Duration::from_secs(1_800);
 
 /// What is known of this vehicle, its k3s and its federations.
 #[derive(Debug)]
@@ -62,8 +66,12 @@ struct Memory {
     started_ms: Option<i64>,
     progress: Progress,
     publisher: Publisher,
-    /// The server of each federation that answered last.
+    /// The server of each federation that accepted a connection last.
     reached: BTreeMap<String, Server>,
+    /// That which passed the pre-flight last.
+    passed: BTreeMap<String, Server>,
+    /// The federation whose servers did not take the vehicle's account last, and since when.
+    useless: Option<(String, Instant)>,
 }
 
 /// The one that carries out.
@@ -197,34 +205,23 @@ impl Vehicle {
         let now_ms = clock::now().wall_ms;
         let since_ms = self.memory().started_ms.filter(|started| *started <= now_ms);
         let node_name = self.node_name.as_str();
-        let asked = self
-            .with_cluster(federation, async |cluster| {
-                let seen = match cluster.seen(node_name, since_ms).await {
-                    Ok(seen) => seen,
-                    Err(outcome) => return Ok(Err((outcome, cluster.is_stranger()))),
-                };
-                if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
-                    if cluster.has_lost_cost(uid) {
-                        self.memory().publisher.forget();
+        let mut clusters = self.clusters.lock().await;
+        let (outcome, stranger) = match self.cluster(&mut clusters, federation) {
+            Ok(cluster) => match cluster.seen(node_name, since_ms).await {
+                Ok(seen) => {
+                    if let (NodeSeen::Present { uid, .. }, Some(word)) = (&seen, &word) {
+                        self.say(cluster, uid, word).await;
                     }
-                    self.publish(cluster, uid, word).await;
-                    // It may be back before what it had said on leaving took effect.
-                    let outcome = cluster.returned(node_name, uid).await;
-                    if outcome != Outcome::Done {
-                        tracing::debug!("the Node still says that it leaves: {outcome:?}");
-                    }
+                    return Ok(seen);
                 }
-                Ok(Ok(seen))
-            })
-            .await;
-        let (outcome, stranger) = match asked {
-            Ok(Ok(seen)) => return Ok(seen),
-            Ok(Err(unseen)) => unseen,
+                Err(outcome) => (outcome, cluster.is_stranger()),
+            },
             Err(outcome) => (outcome, false),
         };
-        if stranger {
+        let is_useless = !stranger && self.is_refused(federation, &outcome);
+        if stranger || is_useless {
             // Or the federation has another authority, whose token may have come meanwhile.
-            self.clusters.lock().await.remove(federation);
+            clusters.remove(federation);
         }
         Err(Unseen {
             text: outcome.hindrance().unwrap_or("it gave no answer").to_owned(),
@@ -232,14 +229,35 @@ impl Vehicle {
         })
     }
 
-    /// Says at the own Node what is new.
-    async fn publish(&self, cluster: &mut Cluster, uid: &str, word: &Word) {
-        let Some(annotations) = self.memory().publisher.due(uid, word, clock::now().mono) else {
-            return;
-        };
-        let outcome = cluster.annotate(&self.node_name, Some(uid), &annotations).await;
-        tracing::debug!("annotated the own Node: {outcome:?}");
-        self.memory().publisher.tried(uid, word, &outcome, clock::now().mono);
+    /// Whether a server has refused what the account should be allowed to do; from now on the kubelet's right has to do.
+    fn is_refused(&self, federation: &str, outcome: &Outcome) -> bool {
+        let Outcome::Refused(text) = outcome else { return false };
+        if !self.federation(federation).is_ok_and(|known| known.account_file.is_some()) {
+            return false;
+        }
+        if self.useless(federation).is_none() {
+            tracing::warn!("going on in {federation} by the kubelet's right alone: {text}");
+        }
+        self.memory().useless = Some((federation.to_owned(), Instant::now()));
+        true
+    }
+
+    /// Says at the own Node what is new, and takes back what is not so any more.
+    async fn say(&self, cluster: &mut Cluster, uid: &str, word: &Word) {
+        if cluster.has_lost_cost(uid) {
+            self.memory().publisher.forget();
+        }
+        let due = self.memory().publisher.due(uid, word, clock::now().mono);
+        if let Some(annotations) = due {
+            let outcome = cluster.annotate(&self.node_name, Some(uid), &annotations).await;
+            tracing::debug!("annotated the own Node: {outcome:?}");
+            self.memory().publisher.tried(uid, word, &outcome, clock::now().mono);
+        }
+        // It may be back before what it had said on leaving took effect.
+        let outcome = cluster.returned(&self.node_name, uid).await;
+        if outcome != Outcome::Done {
+            tracing::debug!("the Node still says that it leaves: {outcome:?}");
+        }
     }
 
     async fn save(&self, intent: Intent) -> Result<(), String> {
@@ -252,8 +270,11 @@ impl Vehicle {
         match step {
             Step::Preflight { federation } => self.preflight(federation).await,
             Step::Equip { federation } => {
-                let reached = self.memory().reached.get(federation).cloned();
-                match self.equipment(federation, reached) {
+                let preferred = {
+                    let memory = self.memory();
+                    memory.passed.get(federation).or(memory.reached.get(federation)).cloned()
+                };
+                match self.equipment(federation, preferred) {
                     Ok(equipment) => self.hands.equip(equipment).await,
                     Err(outcome) => outcome,
                 }
@@ -274,7 +295,7 @@ impl Vehicle {
                 self.part(federation, uid.as_deref(), *step, never).await
             }
             Step::Finish(Deferred { federation, uid }) => {
-                self.delete(federation, uid.as_deref()).await
+                self.finish(federation, uid.as_deref()).await
             }
         }
     }
@@ -296,6 +317,7 @@ impl Vehicle {
         Plan {
             federation,
             unit: self.k3s.unit.as_deref(),
+            has_commands: !self.k3s.start_command.is_empty(),
             data_folder: &self.k3s.data_folder,
             spool: &self.spool,
             vehicle: &self.name,
@@ -314,7 +336,10 @@ impl Vehicle {
         if let Err(text) = self.labels() {
             return Outcome::Refused(text);
         }
-        let findings = look(self.plan(federation, Credentials::ForJoin)).await;
+        let (findings, server) = look_for(self.plan(federation, Credentials::ForJoin)).await;
+        if let Some(server) = server {
+            self.memory().passed.insert(name.to_owned(), server);
+        }
         if let Some(bad) = findings.iter().find(|finding| finding.is_bad()) {
             return judged(bad);
         }
@@ -331,36 +356,36 @@ impl Vehicle {
             return Outcome::Done;
         }
         let node_name = self.node_name.as_str();
-        let buried = self
-            .with_cluster(name, async |cluster| {
-                let node = match cluster.node(node_name).await {
-                    Ok(Some(node)) => node,
-                    // An account that is of no use is a doubt about the federation, which was told, and no obstacle.
-                    Ok(None) | Err(Outcome::Refused(_)) => return Ok(Outcome::Done),
-                    Err(outcome) => return Err(outcome),
-                };
-                if node.owner(&self.name) != Owner::Us {
-                    return Ok(Outcome::Done);
-                }
-                if node.ready == Some(true) {
-                    // Not "not yet": each look shows the token, so the pause has to grow while the other lives.
-                    return Ok(Outcome::Unreachable(format!(
-                        "the Node {node_name} in {name} is alive: another vehicle has a copy of this one's configuration, \
-                         or this one was a member a moment ago"
-                    )));
-                }
-                match cluster.delete(node_name, Some(&node.uid), &self.name).await {
-                    Outcome::Done => Ok(Outcome::NotYet {
-                        after: BURIAL,
-                        text: format!(
-                            "deleted the Node {node_name} that an earlier life of this vehicle left in {name}"
-                        ),
-                    }),
-                    other => Ok(other),
-                }
-            })
-            .await;
-        buried.unwrap_or_else(|outcome| outcome)
+        let mut clusters = self.clusters.lock().await;
+        let cluster = match self.cluster(&mut clusters, name) {
+            Ok(cluster) => cluster,
+            Err(outcome) => return outcome,
+        };
+        let node = match cluster.node(node_name).await {
+            Ok(Some(node)) => node,
+            // An account that is of no use is a doubt about the federation, which was told, and no obstacle.
+            Ok(None) | Err(Outcome::Refused(_)) => return Outcome::Done,
+            Err(outcome) => return outcome,
+        };
+        if node.owner(&self.name) != Owner::Us {
+            return Outcome::Done;
+        }
+        if node.ready == Some(true) {
+            // Not "not yet": each look shows the token, so the pause has to grow while the other lives.
+            return Outcome::Unreachable(format!(
+                "the Node {node_name} in {name} is alive: another vehicle has a copy of this one's configuration, or this one was a \
+                 member a moment ago"
+            ));
+        }
+        match cluster.delete(node_name, Some(&node.uid), &self.name).await {
+            Outcome::Done => Outcome::NotYet {
+                after: BURIAL,
+                text: format!(
+                    "deleted the Node {node_name} that an earlier life of this vehicle left in {name}"
+                ),
+            },
+            other => other,
+        }
     }
 
     /// The token for a federation, and the authority to trust.
@@ -427,32 +452,10 @@ impl Vehicle {
         step: LeaveStep,
         never: &NeverTouch,
     ) -> Outcome {
-        let name = self.node_name.as_str();
         match step {
-            LeaveStep::Announce => {
-                let announcement = Announcement {
-                    since_ms: clock::now().believable_wall_ms(),
-                    reason: "the vehicle leaves".to_owned(),
-                };
-                self.told(federation, async |cluster| {
-                    cluster.announce(name, uid, Some(&announcement)).await
-                })
-                .await
+            LeaveStep::Announce | LeaveStep::Cordon | LeaveStep::Drain | LeaveStep::Delete => {
+                self.told(federation, uid, step).await
             }
-            LeaveStep::Cordon => {
-                self.told(federation, async |cluster| cluster.cordon(name, uid).await).await
-            }
-            LeaveStep::Drain => {
-                let mut progress = std::mem::take(&mut self.memory().progress);
-                let outcome = self
-                    .told(federation, async |cluster| {
-                        cluster.drain(name, self.drain, &mut progress).await
-                    })
-                    .await;
-                self.memory().progress = progress;
-                outcome
-            }
-            LeaveStep::Delete => self.delete(federation, uid).await,
             LeaveStep::Stop => self.hands.stop().await,
             LeaveStep::CleanUp => {
                 let CleanedUp { outcome, left } = self.hands.clean_up(never).await;
@@ -468,49 +471,115 @@ impl Vehicle {
         }
     }
 
-    async fn delete(&self, federation: &str, uid: Option<&str>) -> Outcome {
-        match self.federation(federation) {
-            Ok(known) if known.account_file.is_none() => {
-                return Outcome::Refused(format!(
-                    "this vehicle has no account in {federation} and cannot delete its Node: set `account_file`, or have \
-                     somebody else delete it"
-                ));
-            }
-            Ok(_) => {}
-            Err(outcome) => return outcome,
-        }
-        self.told(federation, async |cluster| {
-            cluster.delete(&self.node_name, uid, &self.name).await
-        })
-        .await
-    }
-
-    /// Has the API of a federation do something.
-    async fn told(&self, name: &str, tell: impl AsyncFnOnce(&mut Cluster) -> Outcome) -> Outcome {
-        let told = self.with_cluster(name, async |cluster| Ok(tell(cluster).await)).await;
-        told.unwrap_or_else(|outcome| outcome)
-    }
-
-    /// Asks the API of a federation.
-    async fn with_cluster<T>(
-        &self,
-        name: &str,
-        ask: impl AsyncFnOnce(&mut Cluster) -> Result<T, Outcome>,
-    ) -> Result<T, Outcome> {
-        let federation = self.federation(name)?;
+    /// Has the API of a federation do its part of leaving.
+    async fn told(&self, federation: &str, uid: Option<&str>, step: LeaveStep) -> Outcome {
         let mut clusters = self.clusters.lock().await;
-        let cluster = match clusters.entry(name.to_owned()) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+        let cluster = match self.cluster(&mut clusters, federation) {
+            Ok(cluster) => cluster,
+            Err(outcome) => return outcome,
+        };
+        let name = self.node_name.as_str();
+        let announcement = Announcement {
+            since_ms: clock::now().believable_wall_ms(),
+            reason: "the vehicle leaves".to_owned(),
+        };
+        let outcome = match step {
+            LeaveStep::Announce => cluster.announce(name, uid, Some(&announcement)).await,
+            LeaveStep::Cordon => cluster.cordon(name, uid).await,
+            LeaveStep::Drain => {
+                let mut progress = std::mem::take(&mut self.memory().progress);
+                let outcome = cluster.drain(name, self.drain, &mut progress).await;
+                self.memory().progress = progress;
+                return outcome;
+            }
+            LeaveStep::Delete | LeaveStep::Stop | LeaveStep::CleanUp | LeaveStep::Strip => {
+                let refusal = self.no_account(federation);
+                if refusal.is_some() || self.useless(federation).is_some() {
+                    // By the kubelet's right, what lets an agent beside the server delete the Node.
+                    let mut annotations = Announcement::annotation(Some(&announcement));
+                    annotations.insert(VEHICLE.to_owned(), Some(self.name.clone()));
+                    let outcome = cluster.annotate(name, uid, &annotations).await;
+                    tracing::debug!("said for the last time that the vehicle leaves: {outcome:?}");
+                }
+                match refusal {
+                    Some(refusal) => return refusal,
+                    None => return cluster.delete(name, uid, &self.name).await,
+                }
+            }
+        };
+        if self.is_refused(federation, &outcome) {
+            clusters.remove(federation);
+        }
+        outcome
+    }
+
+    /// Deletes what is owed. A Node without a known identity that is alive is not what was left behind.
+    async fn finish(&self, federation: &str, uid: Option<&str>) -> Outcome {
+        if let Some(refusal) = self.no_account(federation) {
+            return refusal;
+        }
+        let mut clusters = self.clusters.lock().await;
+        let cluster = match self.cluster(&mut clusters, federation) {
+            Ok(cluster) => cluster,
+            Err(outcome) => return outcome,
+        };
+        let name = self.node_name.as_str();
+        if uid.is_none()
+            && let Ok(Some(node)) = cluster.node(name).await
+            && node.ready == Some(true)
+        {
+            return Outcome::Unreachable(format!(
+                "the Node {name} in {federation} is alive: this vehicle was there a moment ago, or another has its name now"
+            ));
+        }
+        cluster.delete(name, uid, &self.name).await
+    }
+
+    /// Why this vehicle cannot delete its Node, if it cannot.
+    fn no_account(&self, federation: &str) -> Option<Outcome> {
+        let known = match self.federation(federation) {
+            Ok(known) => known,
+            Err(outcome) => return Some(outcome),
+        };
+        known.account_file.is_none().then(|| {
+            Outcome::Refused(format!(
+                "this vehicle has no account in {federation} and cannot delete its Node: set `account_file`, or have somebody else \
+                 delete it"
+            ))
+        })
+    }
+
+    /// The API of a federation, by the vehicle's account, or by the kubelet's right when that is of no use.
+    fn cluster<'a>(
+        &self,
+        clusters: &'a mut BTreeMap<String, Cluster>,
+        name: &str,
+    ) -> Result<&'a mut Cluster, Outcome> {
+        let federation = self.federation(name)?;
+        if let Some((_, since)) = self.useless(name)
+            && since.elapsed() > ACCOUNT_AGAIN
+        {
+            self.memory().useless = None;
+            clusters.remove(name);
+        }
+        match clusters.entry(name.to_owned()) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let (_, ca) = self.token(federation)?;
                 let credential = match &federation.account_file {
-                    Some(file) => Credential::Token { file: file.clone() },
-                    None => Credential::of_kubelet(&self.k3s.data_folder),
+                    Some(file) if self.useless(name).is_none() => {
+                        Credential::Token { file: file.clone() }
+                    }
+                    Some(_) | None => Credential::of_kubelet(&self.k3s.data_folder),
                 };
-                entry.insert(Cluster::new(federation.servers(), ca, credential))
+                Ok(entry.insert(Cluster::new(federation.servers(), ca, credential)))
             }
-        };
-        ask(cluster).await
+        }
+    }
+
+    /// The federation whose servers do not take the vehicle's account, if it is this one, and since when.
+    fn useless(&self, name: &str) -> Option<(String, Instant)> {
+        self.memory().useless.clone().filter(|(useless, _)| useless == name)
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {

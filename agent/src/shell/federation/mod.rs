@@ -87,6 +87,8 @@ pub struct Plan<'a> {
     pub federation: &'a config::Federation,
     /// The service of k3s, if its name is not one of the usual ones.
     pub unit: Option<&'a str>,
+    /// The operator has commands of his own for that service.
+    pub has_commands: bool,
     /// Folder of k3s's data.
     pub data_folder: &'a Path,
     /// The spool, which may share a file system with it.
@@ -113,11 +115,17 @@ pub enum Credentials {
 /// Looks at a federation. Findings are in the order of [`Stage`]; the first that is bad is the last, except that what is wrong on
 /// this vehicle does not hide what is wrong on the way.
 pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
+    look_for(plan).await.0
+}
+
+/// The same, with the server that passed all stages.
+pub(crate) async fn look_for(plan: Plan<'_>) -> (Vec<Finding>, Option<Server>) {
     let (mut findings, token) = credentials(plan.federation);
-    findings.push(service::look(plan.unit).await);
+    findings.push(service::look(plan.unit, plan.data_folder, plan.has_commands).await);
     findings.push(space(plan.data_folder, plan.spool).await);
     let ca = token.as_ref().and_then(Token::ca).or(plan.federation.ca_hash());
     let mut best: Vec<Finding> = Vec::new();
+    let mut passed = None;
     let is_shown = match plan.credentials {
         Credentials::Kept => false,
         Credentials::ForJoin => !findings.iter().any(Finding::is_bad),
@@ -132,6 +140,7 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
             best = found;
         }
         if is_last {
+            passed = is_good.then_some(server);
             break;
         }
     }
@@ -141,9 +150,9 @@ pub async fn look(plan: Plan<'_>) -> Vec<Finding> {
         && is_shown
         && !findings.iter().any(Finding::is_bad)
     {
-        findings.extend(account::look(&plan, ca).await);
+        findings.extend(account::look(&plan, passed.as_ref(), ca).await);
     }
-    findings
+    (findings, passed)
 }
 
 /// The token and the hash, as they are on this vehicle.

@@ -26,11 +26,29 @@ pub struct Said {
 /// # Errors
 /// It cannot be started or does not end; the text names the command.
 pub async fn run(words: &[String], input: &str, patience: Duration) -> Result<Said, String> {
+    talk(words, input, patience, true).await
+}
+
+/// Runs `words`, which nobody waits for after `patience`, and which go on then: a service manager that is cut short remembers a service
+/// that never came up or down.
+///
+/// # Errors
+/// As those of [`run`].
+pub async fn order(words: &[String], patience: Duration) -> Result<Said, String> {
+    talk(words, "", patience, false).await
+}
+
+async fn talk(
+    words: &[String],
+    input: &str,
+    patience: Duration,
+    dies: bool,
+) -> Result<Said, String> {
     let failed = |why: String| format!("`{}` cannot be asked: {why}", words.join(" "));
     let (program, arguments) =
         words.split_first().ok_or_else(|| failed("it is empty".to_owned()))?;
     let mut command = Command::new(program);
-    command.args(arguments).kill_on_drop(true);
+    command.args(arguments).kill_on_drop(dies);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
     let (mut output, mut error) = (Vec::new(), Vec::new());

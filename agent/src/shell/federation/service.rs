@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::program::run;
 use crate::core::membership::manager::{Manager, OpenRc, Systemd};
 use crate::core::membership::preflight::{Finding, Stage};
-use crate::core::membership::unit::{NAMES, Service, judge};
+use crate::core::membership::unit::{Service, judge};
 use crate::shell::tls::read_small_file;
 
 /// The one file by which this agent tells k3s where to go. It sorts behind what operators usually name theirs: of two files the
@@ -22,8 +22,13 @@ pub const OPENRC: &str = "/run/openrc";
 /// Time for one answer. systemd answers in milliseconds; one that is busy starting a machine may take seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is to be said of the service `name`, or of the first of [`NAMES`] that runs an agent, or that there is.
-pub async fn look(name: Option<&str>) -> Finding {
+/// What is to be said of the service `name`, or of the first of the usual names that runs an agent, or that there is; and of what
+/// else would read k3s's files. The operator's own commands are not asked before there is something to order.
+pub async fn look(name: Option<&str>, data_folder: &Path, has_commands: bool) -> Finding {
+    if has_commands {
+        let text = "the service is known to the configured commands alone";
+        return Finding::skipped(Stage::Unit, text);
+    }
     let manager: &dyn Manager = match () {
         () if Path::new(SYSTEMD).exists() => &Systemd,
         () if Path::new(OPENRC).exists() => &OpenRc,
@@ -32,15 +37,25 @@ pub async fn look(name: Option<&str>) -> Finding {
             return Finding::skipped(Stage::Unit, text);
         }
     };
-    match find(manager, name).await {
-        Ok(found) => judge(found.as_ref(), Path::new(DROP_IN).exists()),
-        Err(text) => Finding::skipped(Stage::Unit, text),
+    let found = match find(manager, name).await {
+        Ok(found) => found,
+        Err(text) => return Finding::skipped(Stage::Unit, text),
+    };
+    let finding = judge(found.as_ref(), data_folder, Path::new(DROP_IN).exists());
+    let Some(found) = found.filter(|_| !finding.is_bad()) else { return finding };
+    for name in manager.names().iter().filter(|name| **name != found.name) {
+        if let Ok(Some(beside)) = service(manager, name).await
+            && let Some(bad) = beside.follows()
+        {
+            return bad;
+        }
     }
+    finding
 }
 
-/// The service `name`, or the first of [`NAMES`] that runs an agent as far as can be told, or that there is.
+/// The service `name`, or the first of the usual names that runs an agent as far as can be told, or that there is.
 pub async fn find(manager: &dyn Manager, name: Option<&str>) -> Result<Option<Service>, String> {
-    let names: Vec<&str> = name.map_or(NAMES.to_vec(), |name| vec![name]);
+    let names: Vec<&str> = name.map_or(manager.names().to_vec(), |name| vec![name]);
     let mut found: Option<Service> = None;
     for name in names {
         match service(manager, name).await? {

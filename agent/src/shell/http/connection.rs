@@ -15,12 +15,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep};
 
 use super::bind::ControlSocket;
 use super::route::{Origin, respond};
-use super::{HEADER_BYTES_MAX, HEADER_FIELDS_MAX, Shared};
+use super::{AGGREGATED_FIELDS_MAX, HEADER_BYTES_MAX, HEADER_FIELDS_MAX, Shared};
 
 /// Pause following a failed accept: descriptors or memory have run out, and asking again at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -35,6 +35,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 10\r\n\
     content-type: application/json\r\ncontent-length: 35\r\n\r\n{\"error\": \"too many connections\"}\r\n";
 
+/// Cause of a refusal: one client has many.
+const OF_ADDRESS: &str = "connections-of-address";
+
 /// Serves the TCP listener until dropped.
 pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
     let mut room = Room::default();
@@ -46,15 +49,20 @@ pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
                     let from = from.ip().to_canonical();
                     if let Some(cause) = room.refusal(from, &shared) {
                         shared.refused(cause);
-                        // Behind a door TLS is spoken, in which this is no sentence.
                         if shared.door.is_none() {
                             let _ = stream.try_write(FULL);
+                            continue;
                         }
-                        continue;
+                        // Behind a door TLS is spoken, in which that is no sentence, and strangers who say nothing take all room.
+                        if !room.send_away(from, cause) {
+                            continue;
+                        }
                     }
                     // The answer is one piece; waiting for more to send would only delay it. Failing is harmless.
                     let _ = stream.set_nodelay(true);
-                    room.enter(from, &shared, serve_tcp(stream, Arc::clone(&shared)));
+                    let through = Arc::new(AtomicBool::new(shared.door.is_none()));
+                    let serving = serve_tcp(stream, Arc::clone(&shared), Arc::clone(&through));
+                    room.enter(from, &shared, through, serving);
                 }
                 Err(error) => accept_failed(&error, &shared).await,
             },
@@ -95,6 +103,14 @@ async fn accept_failed(error: &io::Error, shared: &Shared) {
 struct Room {
     connections: JoinSet<IpAddr>,
     by_address: BTreeMap<IpAddr, usize>,
+    /// Those that are not through the door, the oldest first, and some that are by now.
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    from: IpAddr,
+    through: Arc<AtomicBool>,
+    task: AbortHandle,
 }
 
 impl Room {
@@ -104,7 +120,7 @@ impl Room {
         if self.connections.len() >= limits.connections_max {
             Some("connections")
         } else if of_address >= limits.connections_per_address_max {
-            Some("connections-of-address")
+            Some(OF_ADDRESS)
         } else {
             None
         }
@@ -114,14 +130,47 @@ impl Room {
         &mut self,
         from: IpAddr,
         shared: &Shared,
+        through: Arc<AtomicBool>,
         serving: impl Future<Output = ()> + Send + 'static,
     ) {
         *self.by_address.entry(from).or_default() += 1;
         shared.state().connections += 1;
-        self.connections.spawn(async move {
+        let is_waiting = !through.load(Ordering::Relaxed);
+        let task = self.connections.spawn(async move {
             serving.await;
             from
         });
+        if is_waiting {
+            self.forget_the_served();
+            self.waiting.push(Waiting { from, through, task });
+        }
+    }
+
+    fn forget_the_served(&mut self) {
+        self.waiting.retain(|waiting| {
+            !waiting.task.is_finished() && !waiting.through.load(Ordering::Relaxed)
+        });
+    }
+
+    /// Ends the oldest connection that is not through the door yet, in favour of a new one for which there is no room: whoever has
+    /// the key is through in a moment. False when there is none.
+    fn send_away(&mut self, from: IpAddr, cause: &str) -> bool {
+        self.forget_the_served();
+        let in_the_way = |waiting: &Waiting| cause != OF_ADDRESS || waiting.from == from;
+        let Some(oldest) = self.waiting.iter().position(in_the_way) else { return false };
+        let oldest = self.waiting.remove(oldest);
+        oldest.task.abort();
+        self.give_back(oldest.from);
+        true
+    }
+
+    fn give_back(&mut self, from: IpAddr) {
+        if let Some(count) = self.by_address.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&from);
+            }
+        }
     }
 
     /// Waits for one to go; for ever when there is none.
@@ -131,13 +180,10 @@ impl Room {
         };
         let mut state = shared.state();
         state.connections = state.connections.saturating_sub(1);
-        // Only a panic inside hyper ends a connection without its address; the place is then given back by the total.
-        let Ok(from) = ended else { return };
-        if let Some(count) = self.by_address.get_mut(&from) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&from);
-            }
+        // One that was sent away has given its place back. Only a panic inside hyper ends another without its address; its place is then
+        // given back by the total.
+        if let Ok(from) = ended {
+            self.give_back(from);
         }
     }
 }
@@ -148,12 +194,15 @@ trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
 
 /// Serves one TCP connection, if it gets through the door.
-async fn serve_tcp(stream: TcpStream, shared: Arc<Shared>) {
+async fn serve_tcp(stream: TcpStream, shared: Arc<Shared>, through: Arc<AtomicBool>) {
     let Some(door) = &shared.door else {
         return serve_one(Box::new(stream), Origin::Tcp, shared).await;
     };
     match door.enter(stream, shared.limits.header_within).await {
-        Ok(stream) => serve_one(Box::new(stream), Origin::Tcp, shared).await,
+        Ok(stream) => {
+            through.store(true, Ordering::Relaxed);
+            serve_one(Box::new(stream), Origin::Tcp, shared).await;
+        }
         Err(cause) => shared.refused(cause),
     }
 }
@@ -161,6 +210,7 @@ async fn serve_tcp(stream: TcpStream, shared: Arc<Shared>) {
 /// Serves one connection for at most its life, longer only while it streams.
 async fn serve_one(stream: Box<dyn Duplex>, origin: Origin, shared: Arc<Shared>) {
     let limits = shared.limits.clone();
+    let is_aggregated = shared.door.is_some();
     let streaming = Arc::new(AtomicBool::new(false));
     let service = {
         let streaming = Arc::clone(&streaming);
@@ -173,7 +223,10 @@ async fn serve_one(stream: Box<dyn Duplex>, origin: Origin, shared: Arc<Shared>)
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_within)
-            .max_headers(HEADER_FIELDS_MAX)
+            .max_headers(match is_aggregated {
+                true => AGGREGATED_FIELDS_MAX,
+                false => HEADER_FIELDS_MAX,
+            })
             .max_header_size(HEADER_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES)
             .auto_date_header(false)

@@ -103,8 +103,8 @@ impl Default for Limits {
     }
 }
 
-/// Connections at once behind a door: three API servers as below, and as much for strangers, who may be there and do not get
-/// through it.
+/// Connections at once behind a door: three API servers as below, and some more. Strangers who do not get through it are sent away
+/// for whoever comes after them.
 const AGGREGATED_MAX: usize = 96;
 
 /// Connections at once behind a door from one address. An API server tries each of two APIServices five times at once every
@@ -116,6 +116,9 @@ const HEADER_BYTES_MAX: usize = 8 * 1024;
 
 /// Header fields of a request; browsers send about 20.
 const HEADER_FIELDS_MAX: usize = 64;
+
+/// The same behind a door: an API server sends one for each group that its user is in.
+const AGGREGATED_FIELDS_MAX: usize = 256;
 
 /// What a client wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -178,7 +178,7 @@ impl<'a> Build<'a> {
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags()?.join("\x1f"))
             .env(format!("CC_{variable}"), self.wrappers.join("cc"))
             .env(format!("AR_{variable}"), self.wrappers.join("ar"))
-            .env(format!("CFLAGS_{variable}"), self.c_flags()?)
+            .env(format!("CFLAGS_{variable}"), format!("{} {C_NO_UNWIND_TABLES}", self.c_flags()?))
             .env("SOURCE_DATE_EPOCH", self.source.epoch.to_string())
             .env("OUTRIDER_BUILD", self.label())
             .env("CC_SHELL_ESCAPED_FLAGS", "1")
@@ -429,6 +429,9 @@ impl<'a> Build<'a> {
 
 /// Panics end a program; tables to unwind with would be dead weight.
 const NO_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
+
+/// The same for C code, whose tables are a third of what is left.
+const C_NO_UNWIND_TABLES: &str = "-fno-asynchronous-unwind-tables -fno-unwind-tables";
 
 /// Sequences of instructions that stand in several places become functions.
 const OUTLINE: &str = "-Cllvm-args=-enable-machine-outliner=always";

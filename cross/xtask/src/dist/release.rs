@@ -31,6 +31,13 @@ const BESIDE: &[(&str, &str)] = &[
     ("images/systemd/outrider-federation.conf", "outrider-federation.conf"),
     ("images/systemd/outrider-fleet.service", "outrider-fleet.service"),
     ("images/config/outrider.toml", "outrider.toml"),
+    // Under the names by which the program speaks of them.
+    ("images/kubernetes/custom-metrics.yaml", "images/kubernetes/custom-metrics.yaml"),
+    ("images/kubernetes/fleet.yaml", "images/kubernetes/fleet.yaml"),
+    ("images/kubernetes/host.yaml", "images/kubernetes/host.yaml"),
+    ("images/kubernetes/prometheus-adapter.yaml", "images/kubernetes/prometheus-adapter.yaml"),
+    ("images/kubernetes/tas-policy.yaml", "images/kubernetes/tas-policy.yaml"),
+    ("images/kubernetes/vehicle.yaml", "images/kubernetes/vehicle.yaml"),
 ];
 
 /// One program of one target.

@@ -342,6 +342,15 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     let post = Call::with(Method::POST, ALL, "application/json", "{}");
     assert_eq!(direct(plane, post, Some(&proxy)).unwrap().status, 405);
 
+    // Strangers who say nothing do not keep the API server out, not even from its own address.
+    let address: SocketAddr = SERVED.parse().unwrap();
+    let connect = |_| TcpStream::connect(address).map_err(|error| error.to_string());
+    let silent: Vec<TcpStream> = plane.host().enter(|| (0..120).map(connect).collect()).unwrap();
+    assert!(silent.len() > 96, "{}", silent.len());
+    assert_eq!(direct(plane, Call::get(ALL), Some(&proxy)).unwrap().status, 200);
+    wait_costs(plane, COSTS, site.program());
+    drop(silent);
+
     let host = site.beside.host();
     let count =
         |mapping: &str| metric(host, &format!("outrider_host_nodes{{mapping=\"{mapping}\"}}"));
@@ -396,10 +405,18 @@ fn the_network_costs_are_read_through_the_aggregator_and_by_nobody_else() {
     wait_costs(plane, COSTS, site.program());
     assert_eq!(again["spec"]["caBundle"], bundles[0]);
 
-    // Switched off, it takes back what would keep namespaces from being deleted.
+    // Without the cluster it says what it cannot take back.
     site.kill();
     let config = site.beside.host().read(CONFIG).unwrap();
+    let (without, _) = config.split_once("[host]").unwrap();
+    site.beside.host().write(CONFIG, without).unwrap();
+    site.start();
+    site.wait_said("it cannot take that back");
+
+    // Switched off, it takes back what would keep namespaces from being deleted, by whatever name it goes now.
+    site.kill();
     let config: String = config
+        .replace("name = \"beside\"", "name = \"renamed\"")
         .lines()
         .filter(|line| !line.starts_with("custom_metrics"))
         .fold(String::new(), |text, line| text + line + "\n");

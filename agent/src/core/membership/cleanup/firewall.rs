@@ -10,6 +10,15 @@ use super::Claims;
 /// Begin the names of chains of kube-proxy, kube-router and the kubelet, of the network plugins, and of flannel.
 const CHAINS: [&str; 3] = ["KUBE-", "CNI-", "FLANNEL-"];
 
+/// Begin the names of those that all networks of the port mapping plugin share.
+const SHARED: &str = "CNI-HOSTPORT-";
+
+/// Begin the names of those of the firewall plugin, which k3s does not use.
+const UNUSED: [&str; 3] = ["CNI-FORWARD", "CNI-ADMIN", "CNI-ISOLATION-"];
+
+/// In comments: the network of k3s (flannel's, by the name in k3s's configuration of the plugins).
+const NETWORK: &str = "name: \"cbr0\"";
+
 /// Comments of rules that older flannel puts beside those of others.
 const COMMENTS: [&str; 2] = ["flanneld masq", "flanneld forward"];
 
@@ -161,7 +170,9 @@ impl<'a> Table<'a> {
     }
 
     fn all(&self, flannel: &Flannel) -> (Vec<&Rule<'a>>, BTreeSet<&'a str>) {
-        let is_own = |chain: &&&str| CHAINS.iter().any(|begin| chain.starts_with(begin));
+        let is_own = |chain: &&&str| {
+            CHAINS.iter().any(|begin| chain.starts_with(begin)) && !self.is_of_others(chain)
+        };
         let chains: BTreeSet<&str> = self.chains.iter().filter(is_own).copied().collect();
         let is_flannels = |rule: &Rule<'_>| match rule.comment.as_deref() {
             Some(comment) => COMMENTS.contains(&comment),
@@ -171,6 +182,21 @@ impl<'a> Table<'a> {
             !chains.contains(rule.chain) && (rule.leads_to(&chains) || is_flannels(rule))
         };
         (self.rules.iter().filter(goes).collect(), chains)
+    }
+
+    /// Whether a chain of network plugins serves containers that are not k3s's, as podman's and nerdctl's are: a jump to it names
+    /// another network, or it is shared with such, or of a plugin that k3s does not use.
+    fn is_of_others(&self, chain: &str) -> bool {
+        let names_another = |rule: &&Rule<'_>| {
+            let comment = rule.comment.as_deref().unwrap_or_default();
+            comment.contains("name: \"") && !comment.contains(NETWORK)
+        };
+        let mut others = self.rules.iter().filter(names_another);
+        match chain {
+            _ if UNUSED.iter().any(|begin| chain.starts_with(begin)) => true,
+            _ if chain.starts_with(SHARED) => others.next().is_some(),
+            _ => others.any(|rule| rule.chain == chain || rule.target.as_deref() == Some(chain)),
+        }
     }
 
     /// Rules whose comment names a sandbox, and the chains to which nothing else leads.
@@ -254,6 +280,40 @@ COMMIT
 COMMIT
 "#
         )
+    }
+
+    #[test]
+    fn chains_of_containers_that_are_not_k3s_s_stay() {
+        let saved = r#"*nat
+:POSTROUTING ACCEPT [12:720]
+:CNI-0a1b - [0:0]
+:CNI-9f8e - [0:0]
+:CNI-DN-11 - [0:0]
+:CNI-DN-77 - [0:0]
+:CNI-HOSTPORT-DNAT - [0:0]
+:CNI-HOSTPORT-MASQ - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A POSTROUTING -s 10.42.0.5/32 -m comment --comment "name: \"cbr0\" id: \"a\"" -j CNI-0a1b
+-A POSTROUTING -s 10.88.0.6/32 -m comment --comment "name: \"podman\" id: \"b\"" -j CNI-9f8e
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \"cbr0\" id: \"a\"" -j CNI-DN-77
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \"podman\" id: \"b\"" -j CNI-DN-11
+COMMIT
+*filter
+:CNI-ADMIN - [0:0]
+:CNI-FORWARD - [0:0]
+-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD
+COMMIT
+"#;
+        let script = r#"*nat
+-D POSTROUTING -s 10.42.0.5/32 -m comment --comment "name: \"cbr0\" id: \"a\"" -j CNI-0a1b
+-D CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \"cbr0\" id: \"a\"" -j CNI-DN-77
+-F CNI-0a1b
+-F CNI-DN-77
+-X CNI-0a1b
+-X CNI-DN-77
+COMMIT
+"#;
+        assert_eq!(removal(saved, Scope::All(&Flannel::default())), script);
     }
 
     #[test]

@@ -106,6 +106,15 @@ impl Process {
             && self.words.get(1).is_some_and(|word| MAIN.contains(&word.as_str()))
     }
 
+    /// Whether containers of this k3s descend from it. Shims of other runtimes may be programs of the machine; they name the sandbox.
+    fn is_root(&self, claims: &Claims) -> bool {
+        let names = |pair: &[String]| pair[0] == "-id" && claims.has_id(&pair[1]);
+        match self.is_shim() {
+            true => self.ours || self.words.windows(2).any(names),
+            false => self.ours && self.called() == "containerd",
+        }
+    }
+
     fn is_shim(&self) -> bool {
         self.name().starts_with(SHIM)
     }
@@ -139,8 +148,7 @@ pub fn next(processes: &[Process], claims: &Claims, own_pid: i32) -> Next {
     if let Some(main) = living().find(|process| process.ours && process.is_main()) {
         return Next::Runs(main.pid);
     }
-    let is_root =
-        |process: &Process| process.ours && (process.is_shim() || process.called() == "containerd");
+    let is_root = |process: &Process| process.is_root(claims);
     let inside = contained(processes, claims);
     if inside.contains(&own_pid) {
         return Next::Inside;
@@ -163,9 +171,7 @@ fn contained(processes: &[Process], claims: &Claims) -> BTreeSet<i32> {
     for process in processes {
         children.entry(process.parent).or_default().push(process.pid);
     }
-    let is_root = |process: &&Process| {
-        process.ours && (process.is_shim() || process.called() == "containerd")
-    };
+    let is_root = |process: &&Process| process.is_root(claims);
     let below = |pid: i32| children.get(&pid).into_iter().flatten().copied();
     let mut pending: Vec<i32> =
         processes.iter().filter(is_root).flat_map(|process| below(process.pid)).collect();
@@ -191,8 +197,9 @@ pub fn others<'a>(processes: &'a [Process], claims: &Claims) -> Vec<&'a Process>
             || PARTS.contains(&process.name())
             || (process.is_shim() && process.words.windows(2).any(follows))
     };
-    let lives =
-        |process: &&Process| !process.dead && !process.ours && !inside.contains(&process.pid);
+    let lives = |process: &&Process| {
+        !process.dead && !process.ours && !process.is_root(claims) && !inside.contains(&process.pid)
+    };
     processes.iter().filter(lives).filter(is_kubernetes).collect()
 }
 
@@ -268,6 +275,23 @@ mod tests {
         let mut other = process(402, 1, "/bin/app", "app");
         other.groups = format!("0::/kubepods/besteffort/pod1/{}\n", "cd".repeat(32));
         assert_eq!(pids(&next(&[orphan, child, other], &claims, 50)), [400, 401]);
+    }
+
+    #[test]
+    fn a_shim_of_the_machine_that_serves_a_sandbox_of_this_k3s_is_one_of_its() {
+        let mut claims = Claims::default();
+        let id = "ab".repeat(32);
+        claims.add_id(&id);
+        let program = "/usr/local/bin/containerd-shim-spin-v2";
+        let words = format!("{program} -namespace k8s.io -id {id}");
+        let mut processes =
+            vec![process(500, 1, program, &words), process(501, 500, "/app", "app")];
+        assert_eq!(pids(&next(&processes, &claims, 50)), [501]);
+        assert!(others(&processes, &claims).is_empty());
+        processes.pop();
+        assert_eq!(pids(&next(&processes, &claims, 50)), [500]);
+        assert_eq!(next(&processes, &Claims::default(), 50), Next::Nothing);
+        assert_eq!(others(&processes, &Claims::default()).len(), 1);
     }
 
     #[test]

@@ -139,17 +139,22 @@ pub fn mapped(state: &State) -> Option<Mapped> {
     Some(mapped)
 }
 
-/// Network costs of the cluster's Nodes by name, as this vehicle sees them; `None` for one that is out of reach. One of which
-/// nothing can be said, while the daemon is silent or warms up, or because it is not in the mesh, is not among them.
+/// Network costs of the cluster's Nodes by name, as this vehicle sees them; `None` for one that is out of reach, or of which a
+/// daemon that answers and is warmed up says nothing: an announced network goes with the way to it. One of which nothing can be said,
+/// while the daemon is silent or warms up, is not among them.
 pub type Costs = BTreeMap<String, Option<u32>>;
 
 /// The costs of the Nodes; none as long as no cluster was seen.
 #[must_use]
 pub fn costs(state: &State) -> Costs {
     let locator = Locator::new(&state.vehicles, state.mesh.view.as_deref());
+    let is_told = state.mesh.view.is_some()
+        && state.mesh.error.is_none()
+        && state.vehicles.warming_until(state.now.mono).is_none();
     let cost = |seat: &Seat| {
         let reach = match place(state, &locator, seat) {
             Place::Here => Reach::Own,
+            Place::Nowhere if is_told => Reach::Unreachable,
             Place::Nowhere => Reach::Unknown,
             Place::Mesh(vehicle) => vehicle.reach,
         };
@@ -189,6 +194,7 @@ pub struct Answer {
 #[must_use]
 pub fn answer(state: &State, unreachable: i64, target: &str) -> Answer {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = path.strip_suffix('/').unwrap_or(path);
     let segments: Vec<String> = path.split('/').skip(1).map(decoded).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments[..] {

@@ -66,12 +66,12 @@ impl Answer<'_> {
             }
             401 => Err(Outcome::Refused(format!(
                 "{doing}: the server does not know this vehicle's credential (401): the account's Secret was deleted, or the \
-                 certificate is of another cluster or has expired; get the token anew (images/kubernetes/vehicle.yaml says how), \
-                 or restart k3s while its server is in reach"
+                 certificate is of another cluster or has expired; get the token anew (images/kubernetes/vehicle.yaml says how, \
+                 for an agent beside a server host.yaml), or restart k3s while its server is in reach"
             ))),
             403 => Err(Outcome::Refused(format!(
                 "{doing} is not allowed (403): {words}; apply images/kubernetes/fleet.yaml, and vehicle.yaml with this \
-                 vehicle's name, and use the token of that account"
+                 vehicle's name, and use the token of that account; for an agent beside a server, host.yaml"
             ))),
             429 | 503 => {
                 Err(self.not_yet(format!("{doing}: the server is busy ({}): {words}", self.status)))

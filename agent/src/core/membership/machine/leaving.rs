@@ -1,5 +1,7 @@
 //! The way out of a federation, and what is still owed to it afterwards.
 
+use std::time::Duration;
+
 use super::{Machine, Matter};
 use crate::core::membership::intent::DEFERRED_MAX;
 use crate::core::membership::report::span;
@@ -26,9 +28,17 @@ impl Machine {
             return;
         }
         let (federation, uid, then) = (federation.clone(), uid.clone(), then.clone());
-        if !matches!(outcome, Outcome::Unreachable(_)) {
+        // A drain waits for budgets and pods as a rule; whatever else is "not yet" for long is a server that is of no use.
+        let is_unanswered = match outcome {
+            Outcome::Unreachable(_) => true,
+            Outcome::NotYet { .. } => done != LeaveStep::Drain,
+            Outcome::Done | Outcome::Refused(_) => false,
+        };
+        if !is_unanswered {
             self.unanswered_since = None;
         }
+        let at_once = self.intent.wish == (Wish::Leave { now: true });
+        let is_told = matches!(self.intent.wish, Wish::Leave { now: false });
         match outcome {
             Outcome::Done => {
                 self.held_up.remove(&Matter::Step);
@@ -53,12 +63,21 @@ impl Machine {
                 }
                 self.leave_on(federation, uid, done.next().unwrap_or(done), then);
             }
-            Outcome::Unreachable(_) if done.needs_server() => {
+            // Nothing that the server has to be told is waited for.
+            Outcome::Unreachable(_) | Outcome::NotYet { .. } | Outcome::Refused(_)
+                if at_once && done.needs_server() =>
+            {
+                self.defer(federation, uid, then);
+            }
+            Outcome::Unreachable(_) | Outcome::NotYet { .. }
+                if is_unanswered && done.needs_server() =>
+            {
                 let since = *self.unanswered_since.get_or_insert(now);
                 if now.since(since) >= self.policy.leave_patience {
                     self.defer(federation, uid, then);
                 } else {
-                    self.pause(Matter::Step, &outcome, now);
+                    let after = self.pause(Matter::Step, &outcome, now);
+                    self.complain(&outcome, after);
                 }
             }
             Outcome::Refused(_) if matches!(done, LeaveStep::Announce | LeaveStep::Cordon) => {
@@ -66,9 +85,9 @@ impl Machine {
             }
             // Somebody with the right will do it.
             Outcome::Refused(_) if done == LeaveStep::Delete => self.defer(federation, uid, then),
-            Outcome::NotYet { text, .. }
+            Outcome::NotYet { text, .. } | Outcome::Refused(text)
                 if done == LeaveStep::Drain
-                    && self.intent.wish == Wish::Policy
+                    && !is_told
                     && now.since(self.place_since) >= self.policy.drain_within =>
             {
                 let waited = span(now.since(self.place_since));
@@ -99,11 +118,10 @@ impl Machine {
         self.intent.deferred.push(deferred);
     }
 
-    /// Everything of a federation is gone: on to the next, if that is still wanted.
+    /// Everything of a federation is gone: on to the next, if that is still wanted and its pre-flight was.
     pub(super) fn arrive(&mut self, then: Option<String>) {
         let wanted = match &self.intent.wish {
-            Wish::Join(federation) => Some(federation.clone()),
-            Wish::Leave { .. } => None,
+            Wish::Join(_) | Wish::Leave { .. } => None,
             Wish::Policy | Wish::Hold => then,
         };
         match wanted.filter(|federation| self.policy.federations.contains_key(federation)) {
@@ -141,6 +159,9 @@ impl Machine {
         now: Mono,
     ) {
         let at_once = self.intent.wish == (Wish::Leave { now: true });
+        if at_once && step <= LeaveStep::Delete && self.silence(&federation, now) > Duration::ZERO {
+            return self.defer(federation, uid, then);
+        }
         if at_once && step < LeaveStep::Delete {
             return self.leave_on(federation, uid, LeaveStep::Delete, then);
         }

@@ -97,6 +97,14 @@ impl Machine {
         if !self.policy.automatic || now.since(self.place_since) < self.policy.dwell {
             return None;
         }
+        if contact.cost().is_none() {
+            // A moment without a way is no reason to go without a word, nor is anything for one that never leaves by itself.
+            policy.leave_after?;
+            if strained_for < policy.strain_after {
+                self.wake_at(now + (policy.strain_after - strained_for));
+                return None;
+            }
+        }
         let better = self.best(now, Some(federation))?;
         if self.is_better(&better, federation) && self.is_ready_for(&better, now) {
             self.because(format!("{better} is better: leaving {federation}"));
@@ -133,7 +141,13 @@ impl Machine {
             }
             return;
         }
-        self.because(self.member_reason(federation, now));
+        let mut reason = self.member_reason(federation, now);
+        if easy && facts.unit != Unit::Active {
+            reason.push_str("; k3s is not up, its log says why");
+        } else if let Some(since) = self.not_ready_since.filter(|_| easy) {
+            reason.push_str(&format!("; its Node is not ready for {}", span(now.since(since))));
+        }
+        self.because(reason);
         if easy && self.update(federation, facts, now) {
             return;
         }

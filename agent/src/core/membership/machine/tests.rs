@@ -302,6 +302,71 @@ fn a_budget_that_never_loosens_holds_up_policy_for_a_time_and_an_operator_until_
 }
 
 #[test]
+fn a_moment_without_a_way_is_no_reason_to_leave_for_another() {
+    let left = |leave_after: Option<Duration>, silent_s: u64| {
+        let mut rules = policy(&[("purple", 1), ("red", 1)]);
+        rules.federations.values_mut().for_each(|rules| rules.leave_after = leave_after);
+        let mut world = World::new(rules);
+        world.cost("red", Some(100));
+        world.pass(200);
+        world.cost("purple", Some(250));
+        world.pass(200);
+        world.cost("red", None);
+        world.pass(silent_s);
+        world.cost("red", Some(100));
+        world.pass(200);
+        world.assert_kept();
+        world.machine.view().federation.as_deref() != Some("red")
+            || world.changes.iter().any(|(_, to, _)| *to == State::Leaving)
+    };
+    let strain_after = policy(&[("red", 1)]).federations["red"].strain_after.as_secs();
+    assert!(!left(Some(SECOND * 600), strain_after - 2));
+    assert!(left(Some(SECOND * 600), strain_after + 10), "another is in reach");
+    assert!(!left(None, 3_000), "it never leaves by itself");
+}
+
+#[test]
+fn a_server_that_cannot_serve_holds_nobody() {
+    for now in [false, true] {
+        let mut world = World::new(policy(&[("red", 1)]));
+        world.cost("red", Some(100));
+        world.pass(200);
+        assert_eq!(world.view(), State::Member);
+        world.servers_fail = true;
+        world.feed(Input::Wish(Wish::Leave { now }));
+        world.pass(if now { 20 } else { 100 });
+        assert_eq!(world.view(), State::Solo, "{:?}", world.machine.view());
+        assert_eq!((world.nodes.len(), world.machine.intent().deferred.len()), (1, 1));
+        world.assert_kept();
+    }
+}
+
+#[test]
+fn whom_the_operator_wants_is_tried_before_k3s_is_told() {
+    let mut world = World::new(policy(&[("purple", 1), ("red", 1)]));
+    world.cost("red", Some(100));
+    world.pass(200);
+    world.cost("purple", Some(100));
+    world.refuses = Some("purple".to_owned());
+    world.feed(Input::Wish(Wish::Join("purple".to_owned())));
+    world.pass(200);
+    assert_eq!((world.equipped.as_deref(), world.nodes.len()), (None, 0));
+    let reason = &world.machine.view().reason;
+    assert!(reason.contains("purple cannot be joined: 401"), "{reason}");
+    world.refuses = None;
+    world.pass(400);
+    assert_eq!(world.view(), State::Member);
+    assert_eq!(world.machine.view().federation.as_deref(), Some("purple"));
+    world.cost("purple", None);
+    world.feed(Input::Wish(Wish::Join("red".to_owned())));
+    world.cost("red", None);
+    world.pass(300);
+    let reason = &world.machine.view().reason;
+    assert_eq!(reason, "no contact with red, which the operator wants");
+    world.assert_kept();
+}
+
+#[test]
 fn a_join_that_k3s_does_not_complete_says_where_the_cause_is_and_is_given_up() {
     let mut world = World::new(policy(&[("red", 1)]));
     world.k3s_waits = true;

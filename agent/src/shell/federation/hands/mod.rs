@@ -37,7 +37,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::observe::World;
 use self::places::Places;
-use super::program::run;
+use super::program::order;
 pub use super::service::DROP_IN;
 use super::service::{OPENRC, SYSTEMD, find};
 pub use crate::core::membership::cleanup::NeverTouch;
@@ -182,7 +182,8 @@ impl Hands {
             let Some((state, name)) = state else { return Ok(()) };
             match state {
                 Unit::Absent | Unit::Stopped | Unit::Failed => return Ok(()),
-                Unit::Starting | Unit::Active if !told => {
+                // Also one that is said to stop: OpenRC says so for ever of one whose stopping was cut short.
+                Unit::Starting | Unit::Active | Unit::Stopping if !told => {
                     self.order(&choice, Verb::Stop, &name).await?;
                     told = true;
                 }
@@ -211,7 +212,7 @@ impl Hands {
 
     async fn order(&self, choice: &ManagerChoice, verb: Verb, name: &str) -> Result<(), Outcome> {
         let words = choice.manager().order(verb, name);
-        let said = run(&words, "", ORDER_PATIENCE)
+        let said = order(&words, ORDER_PATIENCE)
             .await
             .map_err(|text| Outcome::NotYet { after: STOP_AGAIN, text })?;
         if said.code == Some(0) {
@@ -256,8 +257,29 @@ impl Hands {
 
     /// Puts into place what k3s needs for a federation. It takes effect when the service starts.
     pub async fn equip(&self, equipment: Equipment) -> Outcome {
+        if let Err(outcome) = self.is_free().await {
+            return outcome;
+        }
         let places = self.places.clone();
         blocking(move || equip(&places, &equipment)).await
+    }
+
+    /// Nothing is put into place under a k3s that runs without this agent's drop-in: it is in a cluster that somebody else chose. One
+    /// that was told of no server ends by itself.
+    async fn is_free(&self) -> Result<(), Outcome> {
+        if self.equipped().is_some() {
+            return Ok(());
+        }
+        let choice = self.manager().map_err(Outcome::Refused)?;
+        let service = self.service(&choice).await?;
+        match service.filter(|service| !service.waits) {
+            Some(Service {
+                name, state: Unit::Active | Unit::Starting | Unit::Stopping, ..
+            }) => Err(Outcome::Unreachable(format!(
+                "the service {name} runs already, in a cluster that somebody else chose; stop it if this agent is to choose"
+            ))),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Puts away what k3s had for a federation. The service must not run: k3s would write some of it again.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::core::membership::cleanup::interfaces::Interface;
 use crate::core::membership::cleanup::mounts::{self, Mount, Places, network};
 use crate::core::membership::cleanup::processes::{Process, others};
 use crate::shell::tls::read_small_file;
+
+/// What is read of the words and groups of a process: those that tell whose it is stand first, and a container's own may be megabytes.
+const WORDS_MAX: u64 = 16 * 1024;
 
 /// Bundles of the kubelet's containers, below the folder of k3s at run time.
 pub const BUNDLES: &str = "containerd/io.containerd.runtime.v2.task/k8s.io";
@@ -82,7 +85,9 @@ fn processes(data: &Path) -> io::Result<Vec<Process>> {
             continue;
         }
         let text = |file: &str| {
-            let content = fs::read(entry.path().join(file)).unwrap_or_default();
+            let mut content = Vec::new();
+            let opened = fs::File::open(entry.path().join(file));
+            let _ = opened.and_then(|file| file.take(WORDS_MAX).read_to_end(&mut content));
             String::from_utf8_lossy(&content).into_owned()
         };
         process.read_words(&text("cmdline"));

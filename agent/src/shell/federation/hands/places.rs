@@ -66,10 +66,15 @@ impl Places {
         for whose in names(&self.keep)? {
             if whose == OPERATOR || is_folder_name(&whose) {
                 let folder = self.keep.join(&whose);
+                // k3s gets credentials anew and the token is configured: a bad sector in one federation's is no reason to be
+                // kept from another.
+                let unreadable = |text: String| tracing::warn!("going on without it: {text}");
                 let kept = Kept {
                     password: text(&folder.join(PASSWORD))?.map(bare),
-                    credentials: credentials(&folder.join(CREDENTIALS))?,
-                    token: text(&folder.join(TOKEN))?,
+                    credentials: credentials(&folder.join(CREDENTIALS))
+                        .map_err(unreadable)
+                        .unwrap_or_default(),
+                    token: text(&folder.join(TOKEN)).map_err(unreadable).unwrap_or_default(),
                 };
                 seen.kept.insert(whose, kept);
             }

@@ -144,6 +144,18 @@ pub(super) struct Withdrawal {
     said: Option<String>,
 }
 
+/// What is said when something was registered, and nobody says any more where.
+pub(super) fn stranded(config: &Config) -> Option<Input> {
+    let file = serving::file(&config.membership.folder);
+    let text = format!(
+        "this agent has registered {GROUP} in a cluster, and without `server` in section `[host]` it cannot take that back: no \
+         namespace can be deleted there before somebody does `kubectl delete apiservice {}`; then remove {}",
+        VERSIONS.map(|version| format!("{version}.{GROUP}")).join(" "),
+        file.display()
+    );
+    file.exists().then(|| warning("host-metrics", text))
+}
+
 impl Withdrawal {
     /// `None` when nothing is owed.
     pub(super) fn owed(config: &Config) -> Option<Withdrawal> {
@@ -179,14 +191,17 @@ impl Withdrawal {
         for version in VERSIONS {
             let service = cluster.api_service(version).await.map_err(hindered)?;
             let Some(service) = service.filter(|service| service.is_ours) else { continue };
-            if !service.owner.is_empty() && service.owner != self.vehicle {
-                // Another agent serves the cluster by now.
-                continue;
-            }
-            if !service.ca_bundle.is_empty() && service.ca_bundle != identity.ca_bundle {
-                return Err(format!(
-                    "the APIService {version}.{GROUP} has the certificate of somebody else"
-                ));
+            // What has this certificate is ours, whatever this vehicle was called then.
+            if service.ca_bundle != identity.ca_bundle {
+                if !service.owner.is_empty() && service.owner != self.vehicle {
+                    // Another agent serves the cluster by now.
+                    continue;
+                }
+                if !service.ca_bundle.is_empty() {
+                    return Err(format!(
+                        "the APIService {version}.{GROUP} has the certificate of somebody else"
+                    ));
+                }
             }
             cluster.withdraw(version, &service).await.map_err(hindered)?;
         }

@@ -396,7 +396,8 @@ impl Cluster {
     /// when there are more than [`OBJECTS_MAX`]. `path` ends where further parameters can be added.
     async fn list(&mut self, path: &str, doing: &str, take: Take<'_>) -> Result<bool, Outcome> {
         let mut page = format!("{path}&limit={PAGE}");
-        loop {
+        // A server may give less than a page; one that gives nothing for ever is none.
+        for _ in 0..2 * OBJECTS_MAX / PAGE {
             let body = self.get(&page, doing).await?.unwrap_or_default();
             let (count, next) = take(&body).map_err(Outcome::Refused)?;
             let Some(next) = next else { return Ok(false) };
@@ -405,6 +406,7 @@ impl Cluster {
             }
             page = format!("{path}&limit={PAGE}&continue={}", in_query(&next));
         }
+        Ok(true)
     }
 
     /// The content of a path; `None` when the server says that there is none.

@@ -35,6 +35,9 @@ const REQUEST_MAX: Duration = Duration::from_secs(180);
 /// than finding out.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// Answers of a server that cannot serve, as one without a datastore gives: another server may. (RFC 9110 section 15.6.)
+const NO_USE: [u16; 4] = [500, 502, 503, 504];
+
 /// Largest answer: 50 Nodes with the lists of their images, or 50 pods with who manages which field, have 1 MB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
@@ -180,8 +183,10 @@ impl Wire {
         match link.exchange(request, wait, ANSWER_BYTES_MAX).await {
             Ok((reply, trip)) => {
                 self.patience.answered(trip);
-                // Behind a new connection there is a credential that was read anew.
-                if reply.status != 401 {
+                // Behind a new connection there is a credential that was read anew, or a server whose datastore answers.
+                if NO_USE.contains(&reply.status) {
+                    self.first = (self.first + 1) % self.servers.len().max(1);
+                } else if reply.status != 401 {
                     link.used = Instant::now();
                     self.link = Some(link);
                 }

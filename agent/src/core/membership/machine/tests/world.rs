@@ -69,6 +69,10 @@ pub(super) struct World {
     pub(super) k3s_waits: bool,
     /// Pods are not to be evicted.
     pub(super) budget_blocks: bool,
+    /// The servers answer that they cannot serve.
+    pub(super) servers_fail: bool,
+    /// Their pre-flight is refused.
+    pub(super) refuses: Option<String>,
     /// A planted fault.
     pub(super) fault: Option<Fault>,
 }
@@ -107,6 +111,8 @@ impl World {
             broken_promises: Vec::new(),
             k3s_waits: false,
             budget_blocks: false,
+            servers_fail: false,
+            refuses: None,
             fault: None,
         };
         world.look();
@@ -222,6 +228,9 @@ impl World {
         let silent = || Outcome::Unreachable("no answer".to_owned());
         match step {
             Step::Preflight { federation } if !self.in_contact(federation) => silent(),
+            Step::Preflight { federation } if self.refuses.as_ref() == Some(federation) => {
+                Outcome::Refused("401".to_owned())
+            }
             Step::Preflight { .. } => Outcome::Done,
             Step::Equip { federation } => {
                 if self.residue.as_ref().is_some_and(|residue| residue != federation) {
@@ -249,7 +258,7 @@ impl World {
             }
             Step::Part { federation, uid, step } => self.part(federation, uid.as_deref(), *step),
             Step::Finish(Deferred { federation, uid }) => {
-                if !self.in_contact(federation) {
+                if !self.in_contact(federation) || self.servers_fail {
                     return silent();
                 }
                 self.delete(federation, uid.as_deref());
@@ -273,6 +282,12 @@ impl World {
     pub(super) fn part(&mut self, federation: &str, uid: Option<&str>, step: LeaveStep) -> Outcome {
         if step.needs_server() && !self.in_contact(federation) {
             return Outcome::Unreachable("no answer".to_owned());
+        }
+        if step.needs_server() && self.servers_fail {
+            return Outcome::NotYet {
+                after: SECOND * 10,
+                text: "the server answered 503".to_owned(),
+            };
         }
         if !matches!(self.stored.place, Place::Leaving { .. }) {
             self.break_promise(format!("{step:?} without intent to leave"));
