@@ -16,9 +16,10 @@ use crate::view::Protocol;
 /// How many bytes are asked of the kernel at once; the daemons' send buffers hold a few of these.
 const READ_BYTES: usize = 16 * 1024;
 
-/// Capacity of the read buffer that is kept between samples. What a larger mesh takes is needed for
-/// milliseconds of each second, and would be a twentieth of the whole agent's memory for the rest.
-const BUFFER_BYTES_KEPT: usize = 64 * 1024;
+/// Capacity of the read buffer that is kept between samples. What the answer about a larger mesh takes
+/// is needed for milliseconds of each second, and would be a twentieth of the whole agent's memory
+/// for the rest.
+const BUFFER_BYTES_KEPT: usize = READ_BYTES;
 
 /// Whom to ask, and the bounds of the exchange.
 #[derive(Clone, Copy, Debug)]
@@ -89,11 +90,11 @@ pub(super) async fn exchange<'b>(
         .map_err(|(class, why)| target.failure(class, &why))
 }
 
-/// Gives back what a large answer took.
+/// Gives back what a large answer took. Not by dropping it: glibc takes the size of what it freed last
+/// for one that it had better keep.
 pub(super) fn release(buffer: &mut Vec<u8>) {
-    if buffer.capacity() > BUFFER_BYTES_KEPT {
-        *buffer = Vec::new();
-    }
+    buffer.clear();
+    buffer.shrink_to(BUFFER_BYTES_KEPT);
 }
 
 /// Reads until the announced length, the end or a reset (`true`).
@@ -175,11 +176,10 @@ mod tests {
 
     #[test]
     fn only_what_a_large_answer_took_is_given_back() {
-        let mut usual = Vec::with_capacity(BUFFER_BYTES_KEPT);
-        release(&mut usual);
-        assert_eq!(usual.capacity(), BUFFER_BYTES_KEPT);
-        let mut large = Vec::with_capacity(BUFFER_BYTES_KEPT + 1);
-        release(&mut large);
-        assert_eq!(large.capacity(), 0);
+        for capacity in [READ_BYTES, 400_000] {
+            let mut buffer = Vec::with_capacity(capacity);
+            release(&mut buffer);
+            assert_eq!(buffer.capacity(), BUFFER_BYTES_KEPT);
+        }
     }
 }
