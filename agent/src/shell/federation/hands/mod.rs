@@ -270,7 +270,8 @@ impl Hands {
         if self.equipped().is_some() {
             return Ok(());
         }
-        let choice = self.manager().map_err(Outcome::Refused)?;
+        // Without a manager nothing was started by one; that it is missing is told when something is to be started.
+        let Ok(choice) = self.manager() else { return Ok(()) };
         let service = self.service(&choice).await?;
         match service.filter(|service| !service.waits) {
             Some(Service {
