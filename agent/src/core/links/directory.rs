@@ -164,8 +164,9 @@ impl<'v> Directory<'v> {
 }
 
 /// All nodes that claim an address: by alias, by an announced host, by the daemon's own word in a route. An address that
-/// announces topology is a node of its own, and nobody's claim takes it: otherwise a neighbour could announce the address
-/// of a vehicle and have its own route pass for the way there.
+/// announces topology or aliases (by the main address, RFC 3626 section 5.2) is a node of its own, and nobody's claim takes
+/// it: otherwise a neighbour could announce the address of a vehicle and have its own route pass for the way there, and two
+/// that claim each other would begin anew with each view.
 fn claims(view: &MeshView) -> BTreeMap<IpAddr, BTreeSet<IpAddr>> {
     let aliases = view.aliases.iter().map(|alias| (alias.address, alias.node));
     let hosts = view
@@ -178,7 +179,9 @@ fn claims(view: &MeshView) -> BTreeMap<IpAddr, BTreeSet<IpAddr>> {
         .iter()
         .filter(|route| route.destination.is_host())
         .filter_map(|route| Some((route.destination.address, route.node?)));
-    let originators: BTreeSet<IpAddr> = view.edges.iter().map(|edge| edge.from).collect();
+    let tell_topology = view.edges.iter().map(|edge| edge.from);
+    let tell_aliases = view.aliases.iter().map(|alias| alias.node);
+    let originators: BTreeSet<IpAddr> = tell_topology.chain(tell_aliases).collect();
     let mut claims: BTreeMap<IpAddr, BTreeSet<IpAddr>> = BTreeMap::new();
     for (address, node) in aliases.chain(hosts).chain(routes) {
         if address != node && !originators.contains(&address) {

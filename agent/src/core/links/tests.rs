@@ -625,3 +625,20 @@ fn a_reload_keeps_what_is_known() {
     links.observe(&with_route("10.0.0.2", 100), at(4));
     assert_eq!(reach(&links), reachable(100));
 }
+
+#[test]
+fn of_two_addresses_that_each_call_the_other_an_alias_neither_begins_anew_with_each_view() {
+    let mut links = links();
+    let view = MeshView {
+        aliases: [("10.0.0.4", "10.0.0.7"), ("10.0.0.7", "10.0.0.4")]
+            .map(|(node, alias)| Alias { node: address(node), address: address(alias) })
+            .to_vec(),
+        ..with_route("10.0.0.4", 150)
+    };
+    let mut since = Vec::new();
+    for second in 1..30 {
+        links.observe(&view, at(second));
+        since.push(links.get("10.0.0.4").and_then(|vehicle| vehicle.since));
+    }
+    assert!(since[10].is_some() && since[10..].iter().all(|then| *then == since[10]), "{since:?}");
+}
