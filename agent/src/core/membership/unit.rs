@@ -116,26 +116,30 @@ impl Service {
         (!self.command.is_empty() && !self.is_agent()).then(|| self.command.join(" "))
     }
 
+    /// Its words without the values that are written into them.
+    fn flags(&self) -> impl Iterator<Item = &str> {
+        self.command.iter().skip(1).map(|word| word.split('=').next().unwrap_or_default())
+    }
+
     /// Where it says that its data is, if it does.
     fn data_folder(&self) -> Option<&str> {
-        let words = &self.command;
-        let after = |(at, word): (usize, &String)| match word.split_once('=') {
-            Some((flag, value)) if DATA.contains(&flag) => {
-                words[at].get(word.len() - value.len()..)
+        let mut words = self.command.iter().skip(1).map(String::as_str);
+        while let Some(word) = words.next() {
+            let (flag, value) = word.split_once('=').map_or((word, None), |(f, v)| (f, Some(v)));
+            if DATA.contains(&flag)
+                && let Some(folder) = value.or_else(|| words.next())
+            {
+                return Some(folder);
             }
-            None if DATA.contains(&word.as_str()) => words.get(at + 1).map(String::as_str),
-            Some(_) | None => None,
-        };
-        let flag = words.iter().enumerate().skip(1).find_map(after);
-        flag.or_else(|| self.environment.get(DATA_VARIABLE).map(String::as_str))
+        }
+        self.environment.get(DATA_VARIABLE).map(String::as_str)
     }
 
     /// Why an agent must not be told where to go while this service is beside it: a server that reads the same files would follow.
     #[must_use]
     pub fn follows(&self) -> Option<Finding> {
         let command = self.stranger()?;
-        let mut flags = self.command.iter().map(|word| word.split('=').next().unwrap_or_default());
-        if flags.any(|flag| LEADING.contains(&flag))
+        if self.flags().any(|flag| LEADING.contains(&flag))
             || self.environment.contains_key(LEADING_VARIABLE)
         {
             return None;
@@ -153,10 +157,8 @@ impl Service {
 
     /// The flag or variable that keeps a drop-in from deciding where this k3s goes.
     fn obstacle(&self) -> Option<String> {
-        let flags =
-            self.command.iter().skip(1).map(|word| word.split('=').next().unwrap_or_default());
         let mut deciding =
-            flags.clone().filter(|flag| DECIDING.contains(flag) || LEADING.contains(flag));
+            self.flags().filter(|flag| DECIDING.contains(flag) || LEADING.contains(flag));
         let variable = self.environment.contains_key(LEADING_VARIABLE);
         deciding.next().map(str::to_owned).or_else(|| variable.then(|| LEADING_VARIABLE.to_owned()))
     }

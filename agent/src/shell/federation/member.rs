@@ -218,7 +218,7 @@ impl Vehicle {
             },
             Err(outcome) => (outcome, false),
         };
-        let is_useless = !stranger && self.is_refused(federation, &outcome);
+        let is_useless = !stranger && self.note_refusal(federation, &outcome);
         if stranger || is_useless {
             // Or the federation has another authority, whose token may have come meanwhile.
             clusters.remove(federation);
@@ -229,8 +229,9 @@ impl Vehicle {
         })
     }
 
-    /// Whether a server has refused what the account should be allowed to do; from now on the kubelet's right has to do.
-    fn is_refused(&self, federation: &str, outcome: &Outcome) -> bool {
+    /// Remembers that a server has refused what the account should be allowed to do, if that is what came of it: from now on the
+    /// kubelet's right has to do.
+    fn note_refusal(&self, federation: &str, outcome: &Outcome) -> bool {
         let Outcome::Refused(text) = outcome else { return false };
         if !self.federation(federation).is_ok_and(|known| known.account_file.is_some()) {
             return false;
@@ -507,7 +508,7 @@ impl Vehicle {
                 }
             }
         };
-        if self.is_refused(federation, &outcome) {
+        if self.note_refusal(federation, &outcome) {
             clusters.remove(federation);
         }
         outcome
@@ -556,7 +557,7 @@ impl Vehicle {
         name: &str,
     ) -> Result<&'a mut Cluster, Outcome> {
         let federation = self.federation(name)?;
-        if let Some((_, since)) = self.useless(name)
+        if let Some(since) = self.useless(name)
             && since.elapsed() > ACCOUNT_AGAIN
         {
             self.memory().useless = None;
@@ -577,9 +578,13 @@ impl Vehicle {
         }
     }
 
-    /// The federation whose servers do not take the vehicle's account, if it is this one, and since when.
-    fn useless(&self, name: &str) -> Option<(String, Instant)> {
-        self.memory().useless.clone().filter(|(useless, _)| useless == name)
+    /// Since when the servers of this federation do not take the vehicle's account, if they do not.
+    fn useless(&self, name: &str) -> Option<Instant> {
+        self.memory()
+            .useless
+            .as_ref()
+            .filter(|(useless, _)| useless == name)
+            .map(|(_, since)| *since)
     }
 
     fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
